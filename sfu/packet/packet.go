@@ -27,7 +27,7 @@ type Span struct{ At, Len uint16 }
 
 // Packet is one RTP packet after SRTP and before SFrame, as values and offsets; it holds no pointer but Raw.
 //
-// Parse fills header and extensions; ReadDescriptor (per stream) fills Layer (for SVC), TID, Frame, Start, End, Key and the VP8
+// Parse fills header and extensions; Descriptor.Read (per stream) fills Layer (for SVC), TID, Frame, Start, End, Key and the VP8
 // fields; the room sets Codec, ExtSeq and, for simulcast, Layer. Immutable afterwards. Raw belongs to the reader's buffer and is
 // valid until the call that took the packet returns; ring.Ring.Put makes the copy that lives on.
 type Packet struct {
@@ -51,6 +51,7 @@ type Packet struct {
 	TID             uint8
 	Frame           uint16 // dependency descriptor frame_number; 0 without DD
 	Start, End, Key bool   // first packet of a frame, last packet of a frame, part of a key frame (Key is sure on the Start packet)
+	Sync            bool   // the frame may be the first of its temporal layer: VP8 Y bit, or a DD switch indication
 	Repaired        bool   // came as a retransmission
 
 	PictureID, TL0       uint16 // VP8 descriptor (RFC 7741 4.2)
