@@ -1,0 +1,184 @@
+// Package sfu is a media node: it forwards the encrypted media of rooms between their peers.
+//
+// A [Node] is driven by signaling through Join, Update, Kick, Leave and Events; media flows over the sockets it was given.
+// Rooms are spread over shards, each of which is one goroutine with one socket. The node holds no key of any frame and no
+// name: room and peer are opaque strings of the caller.
+//
+// Locks: the registry of the node (rooms and peers, never taken on the packet path) and the queue of each Events reader.
+package sfu
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config says where a node listens and how much it admits.
+type Config struct {
+	// Shards lists the sockets, one shard goroutine for each; at least one.
+	Shards []ShardConfig
+	// NodeID is the first part of every ICE user name fragment of this node: exactly 16 ice-chars (letters, digits, + and /),
+	// so that a front can route by it. Empty draws a random one.
+	NodeID string
+	// Limits are the caps of admission; the zero value means DefaultLimits.
+	Limits Limits
+	// Logger receives lifecycle messages without any address, name or session description. Nil is silent.
+	Logger *zap.Logger
+}
+
+// ShardConfig is the socket of one shard. The node owns Conn and TCP from New on and closes them.
+type ShardConfig struct {
+	// Conn carries UDP. A *net.UDPConn gets the fast path; anything else (a virtual network) works through its interface.
+	Conn net.PacketConn
+	// TCP accepts ICE over TCP (RFC 6544 passive candidates, RFC 4571 framing); nil = none.
+	TCP net.Listener
+	// Candidates are the UDP addresses that answers advertise; empty = Conn's own address.
+	Candidates []netip.AddrPort
+	// TCPCandidates are the advertised addresses of TCP; empty = TCP's own address.
+	TCPCandidates []netip.AddrPort
+}
+
+// Sources of a peer, as signaling names them. Each is one track.
+const (
+	SourceMic         = "mic"
+	SourceCamera      = "camera"
+	SourceScreen      = "screen"
+	SourceScreenAudio = "screen_audio"
+)
+
+// Track says which source the sending m-line with that mid carries.
+type Track struct {
+	MID    string
+	Source string
+}
+
+// JoinRequest asks for a new session of a peer in a room. The room comes into being with its first peer.
+type JoinRequest struct {
+	Room, Peer string
+	Offer      string  // session description of the client, at most Limits.OfferBytes
+	Tracks     []Track // every sending m-line must be named here; one that is not is answered inactive
+}
+
+// JoinReply carries the answer for the client.
+type JoinReply struct {
+	Answer string
+}
+
+// Update changes a session. Every field but Room and Peer is optional.
+type Update struct {
+	Room, Peer string
+	Offer      string  // "" = none; mids, payload types and extension ids must stay as they were
+	Tracks     []Track // read with Offer only: the whole new list
+	Wishes     []Wish  // nil = unchanged; otherwise the whole new list
+	Mutes      []Mute
+}
+
+// UpdateReply carries the answer when the update had an offer.
+type UpdateReply struct {
+	Answer string
+}
+
+// Wish asks for a track of another peer. Without a wish audio is forwarded and video is not.
+type Wish struct {
+	Peer, Source string
+	Height       int // lines to be displayed; 0 = the lowest layer that exists
+	Priority     int // 0-255, higher first when bandwidth or slots are short
+	Paused       bool
+}
+
+// Mute switches a source of the peer itself off or on: media of a muted source is dropped on arrival.
+type Mute struct {
+	Source string
+	Muted  bool
+}
+
+// Slot says which track plays on a receiving m-line.
+type Slot struct {
+	MID, Peer, Source string
+}
+
+// EventKind names what an Event tells.
+type EventKind uint8
+
+// Kinds of events.
+const (
+	// EventSynced ends the snapshot that every Events channel begins with.
+	EventSynced EventKind = iota + 1
+	// EventConnected: ICE and DTLS of the peer are up.
+	EventConnected
+	// EventClosed: the session is gone for Reason; the peer must join again.
+	EventClosed
+	// EventSlots: Slots is the whole list of the peer's filled receiving slots.
+	EventSlots
+	// EventTrackStarted: the first packet of the peer's Source arrived.
+	EventTrackStarted
+	// EventTrackStopped: no more media of the peer's Source.
+	EventTrackStopped
+)
+
+// String returns the kind as logs and metrics write it.
+func (k EventKind) String() string {
+	switch k {
+	case EventSynced:
+		return "synced"
+	case EventConnected:
+		return "connected"
+	case EventClosed:
+		return "closed"
+	case EventSlots:
+		return "slots"
+	case EventTrackStarted:
+		return "track_started"
+	case EventTrackStopped:
+		return "track_stopped"
+	}
+	return "unknown"
+}
+
+// Reasons of EventClosed.
+const (
+	ReasonLeft       = "left"        // Leave
+	ReasonKicked     = "kicked"      // Kick
+	ReasonTimeout    = "timeout"     // no authenticated traffic (consent) or no handshake in time
+	ReasonTransport  = "transport"   // DTLS failed or was closed by the client
+	ReasonFault      = "fault"       // the node gave the peer up after an internal fault
+	ReasonNodeClosed = "node_closed" // the node shuts down
+)
+
+// Event tells signaling what happened to a peer.
+type Event struct {
+	Kind       EventKind
+	Room, Peer string
+	Slots      []Slot // EventSlots
+	Source     string // EventTrackStarted, EventTrackStopped
+	Reason     string // EventClosed
+}
+
+// Traffic counts media that went one way.
+type Traffic struct {
+	Packets, Bytes uint64
+}
+
+// Histogram is a distribution of durations: Counts[i] are those up to Bounds[i] and above Bounds[i-1]; the last count is the
+// rest. Bounds is shared and must not be changed.
+type Histogram struct {
+	Bounds []time.Duration
+	Counts []uint64
+	Sum    time.Duration
+}
+
+// Stats is a snapshot of a node, at most about one second old.
+type Stats struct {
+	Rooms, Peers, Connected, Shards int
+
+	AudioIn, AudioOut, VideoIn, VideoOut, RTCPIn, RTCPOut Traffic
+	Drops                                                 map[string]uint64 // by reason
+	AudioLatency, VideoLatency                            Histogram         // receive time to socket write, per flush and packet
+	KeyFrameRequests, NACKsIn, NACKsOut, Retransmitted    uint64
+	LayerSwitches                                         uint64
+	Joins                                                 map[string]uint64 // by result: ok or the reason of refusal
+	PeerFaults                                            uint64            // sessions given up by the panic barrier
+	EventsCoalesced                                       uint64
+}
