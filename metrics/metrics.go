@@ -1,0 +1,126 @@
+// Package metrics shows a node's and the signaling service's counters to Prometheus.
+//
+// Nothing is counted here. Shards and sessions keep plain integers and publish snapshots; a [Collector] reads the latest one
+// when it is scraped, so a scrape costs the packet path nothing. No metric has a room or a participant in its labels: the
+// number of series does not depend on how many people talk.
+package metrics
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sotto/sfu"
+	"sotto/signal"
+)
+
+// Sources are the snapshots that a Collector reads. A nil one is left out, as in a process that runs only one service.
+type Sources struct {
+	Node   func() sfu.Stats
+	Signal func() signal.Stats
+}
+
+// Collector implements prometheus.Collector. Safe for concurrent use if the sources are.
+type Collector struct {
+	sources Sources
+}
+
+// New returns a collector over the sources.
+func New(s Sources) *Collector { return &Collector{sources: s} }
+
+const namespace = "sotto_"
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+name, help, labels, nil)
+}
+
+// family is one metric with the value that it takes from a snapshot; samples is called once a scrape.
+type family[S any] struct {
+	desc    *prometheus.Desc
+	kind    prometheus.ValueType
+	samples func(S) []sample
+}
+
+type sample struct {
+	value  float64
+	labels []string
+}
+
+func one(v float64) []sample { return []sample{{value: v}} }
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	if c.sources.Node != nil {
+		for _, f := range nodeFamilies() {
+			ch <- f.desc
+		}
+		ch <- forwardLatency()
+	}
+	if c.sources.Signal != nil {
+		for _, f := range signalFamilies() {
+			ch <- f.desc
+		}
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	if c.sources.Node != nil {
+		s := c.sources.Node()
+		collect(ch, s, nodeFamilies())
+		ch <- histogram(s.AudioLatency, "audio")
+		ch <- histogram(s.VideoLatency, "video")
+	}
+	if c.sources.Signal != nil {
+		collect(ch, c.sources.Signal(), signalFamilies())
+	}
+}
+
+func collect[S any](ch chan<- prometheus.Metric, snapshot S, families []family[S]) {
+	for _, f := range families {
+		for _, s := range f.samples(snapshot) {
+			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, s.value, s.labels...)
+		}
+	}
+}
+
+func forwardLatency() *prometheus.Desc {
+	return desc("forward_latency_seconds", "Time from the receipt of a packet to the end of the socket write that forwarded it.", "kind")
+}
+
+func histogram(h sfu.Histogram, kind string) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(h.Bounds))
+	var total uint64
+	for i, n := range h.Counts {
+		total += n
+		if i < len(h.Bounds) {
+			buckets[h.Bounds[i].Seconds()] = total
+		}
+	}
+	return prometheus.MustNewConstHistogram(forwardLatency(), total, h.Sum.Seconds(), buckets, kind)
+}
+
+// byLabel turns a map of counters into samples, in the order of the label, so that two scrapes of one state are equal.
+func byLabel(m map[string]uint64) []sample {
+	out := make([]sample, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, sample{value: float64(m[k]), labels: []string{k}})
+	}
+	return out
+}
+
+// Handler serves the sources, the Go runtime and the process in the Prometheus text format. version names the build.
+func Handler(s Sources, version string) http.Handler {
+	r := prometheus.NewRegistry()
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: namespace + "build_info", Help: "Always 1; the label names the build.",
+	}, []string{"version"})
+	build.WithLabelValues(version).Set(1)
+	r.MustRegister(New(s), build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Timeout: 5 * time.Second})
+}

@@ -1,0 +1,56 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sotto/sfu"
+)
+
+// nodeFamilies is the catalogue of what a media node shows, beside the latency histogram.
+func nodeFamilies() []family[sfu.Stats] {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	return []family[sfu.Stats]{
+		{desc("node_rooms", "Rooms on this node."), gauge, func(s sfu.Stats) []sample { return one(float64(s.Rooms)) }},
+		{desc("node_peers", "Media sessions on this node by state.", "state"), gauge, func(s sfu.Stats) []sample {
+			return []sample{
+				{float64(s.Connected), []string{"connected"}},
+				{float64(s.Peers - s.Connected), []string{"connecting"}},
+			}
+		}},
+		{desc("node_shards", "Shards of this node: goroutines with a media socket each."), gauge, func(s sfu.Stats) []sample { return one(float64(s.Shards)) }},
+		{desc("bytes_total", "RTP and RTCP bytes by direction (in: from publishers) and kind, without UDP and IP headers.", "direction", "kind"), counter,
+			traffic(func(t sfu.Traffic) uint64 { return t.Bytes })},
+		{desc("packets_total", "RTP and RTCP packets by direction and kind.", "direction", "kind"), counter,
+			traffic(func(t sfu.Traffic) uint64 { return t.Packets })},
+		{desc("packets_dropped_total", "Packets that were received or due and not forwarded, by reason.", "reason"), counter,
+			func(s sfu.Stats) []sample { return byLabel(s.Drops) }},
+		{desc("node_joins_total", "Requests for a media session by result.", "result"), counter,
+			func(s sfu.Stats) []sample { return byLabel(s.Joins) }},
+		{desc("keyframe_requests_total", "Key frame requests sent to publishers."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.KeyFrameRequests)) }},
+		{desc("layer_switches_total", "Simulcast layer changes carried out for subscribers."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.LayerSwitches)) }},
+		{desc("nacks_total", "Packets asked for again, by direction (in: by subscribers).", "direction"), counter, func(s sfu.Stats) []sample {
+			return []sample{{float64(s.NACKsIn), []string{"in"}}, {float64(s.NACKsOut), []string{"out"}}}
+		}},
+		{desc("rtx_packets_total", "Packets sent again to subscribers (RFC 4588)."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.Retransmitted)) }},
+		{desc("peer_faults_total", "Sessions given up after an internal fault."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.PeerFaults)) }},
+		{desc("events_coalesced_total", "Node events replaced by a newer one before signaling read them."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.EventsCoalesced)) }},
+	}
+}
+
+func traffic(value func(sfu.Traffic) uint64) func(sfu.Stats) []sample {
+	return func(s sfu.Stats) []sample {
+		return []sample{
+			{float64(value(s.AudioIn)), []string{"in", "audio"}},
+			{float64(value(s.VideoIn)), []string{"in", "video"}},
+			{float64(value(s.RTCPIn)), []string{"in", "rtcp"}},
+			{float64(value(s.AudioOut)), []string{"out", "audio"}},
+			{float64(value(s.VideoOut)), []string{"out", "video"}},
+			{float64(value(s.RTCPOut)), []string{"out", "rtcp"}},
+		}
+	}
+}

@@ -1,0 +1,118 @@
+// Real browsers behind one small interface, so that a test reads the same for both.
+//
+//   const b = await launch("chromium" | "firefox");   const p = await b.open(url);
+//   await p.run(fn, arg)      evaluates fn(arg) in the page and returns its JSON value
+//   await p.until(fn, arg, what, ms)   polls fn(arg) in the page until it is truthy, and returns it
+//
+// Every page collects console errors, CSP reports and requests that left the page's origin: tests look at p.complaints.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import puppeteer from "puppeteer-core";
+
+const programs = {
+  chromium: ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"],
+  firefox: ["/usr/bin/firefox-esr", "/usr/bin/firefox"],
+};
+
+// A fresh profile for every launch, software rendering, a fake camera and microphone, and no connection to anybody else.
+const chromiumFlags = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required",
+  // A tab that is not in front must go on rendering: a room has several.
+  "--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
+];
+const firefoxPrefs = {
+  "media.navigator.streams.fake": true,
+  "media.navigator.permission.disabled": true,
+  "media.autoplay.default": 0,
+  "datareporting.policy.dataSubmissionEnabled": false,
+  "app.normandy.enabled": false,
+  "browser.safebrowsing.update.enabled": false,
+};
+
+function program(name) {
+  const found = programs[name].find(existsSync);
+  if (!found) throw new Error(`${name} is missing: looked at ${programs[name].join(", ")}`);
+  return found;
+}
+
+export async function launch(name, { viewport = { width: 1280, height: 800 } } = {}) {
+  return name === "chromium" ? launchChromium(viewport) : launchFirefox(viewport);
+}
+
+async function launchChromium(viewport) {
+  const profile = await mkdtemp(join(tmpdir(), "sotto-chromium-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: program("chromium"), headless: true, args: chromiumFlags, viewport,
+  });
+  return {
+    name: "chromium",
+    async open(url, size) {
+      const page = await context.newPage();
+      if (size) await page.setViewportSize(size);
+      return wrap("chromium", page, url, (path) => page.screenshot({ path }));
+    },
+    async close() {
+      await context.close();
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+async function launchFirefox(viewport) {
+  const browser = await puppeteer.launch({
+    browser: "firefox", executablePath: program("firefox"), headless: true, extraPrefsFirefox: firefoxPrefs,
+    defaultViewport: viewport,
+  });
+  return {
+    name: "firefox",
+    async open(url, size) {
+      const page = await browser.newPage();
+      if (size) await page.setViewport(size);
+      return wrap("firefox", page, url, (path) => page.screenshot({ path }));
+    },
+    close: () => browser.close(),
+  };
+}
+
+async function wrap(browser, page, url, screenshot) {
+  const origin = new URL(url).origin;
+  const complaints = [];
+  page.on("console", (m) => {
+    if (m.type() === "error" || /Content.Security.Policy|TrustedScript|Trusted Type/i.test(m.text())) complaints.push(`console: ${m.text()}`);
+  });
+  page.on("pageerror", (e) => complaints.push(`page error: ${e.message}`));
+  page.on("request", (r) => {
+    const u = new URL(r.url());
+    const local = u.protocol === "blob:" || u.protocol === "data:" || u.protocol === "about:";
+    if (!local && u.host !== new URL(origin).host) complaints.push(`request to another origin: ${u.host}`);
+  });
+  await page.goto(url);
+  const p = {
+    browser, page, complaints, screenshot,
+    run: (fn, arg) => page.evaluate(fn, arg),
+    async until(fn, arg, what, ms = 20_000) {
+      const end = Date.now() + ms;
+      for (;;) {
+        let last;
+        try {
+          last = await page.evaluate(fn, arg);
+        } catch (e) {
+          if (Date.now() > end) throw e;
+        }
+        if (last) return last;
+        if (Date.now() > end) throw new Error(`${browser}: ${what} did not come true within ${ms} ms`);
+        await new Promise((r) => setTimeout(r, 100));
+      }
+    },
+    async goto(to) { await page.goto(to); },
+    close: () => page.close(),
+  };
+  return p;
+}
+
