@@ -1,0 +1,75 @@
+package transport
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// ErrBindClosed is returned by ReadBatch and WriteBatch after Close.
+var ErrBindClosed = errors.New("transport: bind closed")
+
+// maxDatagram is the room for one received datagram. WebRTC packets stay below
+// 1,500 bytes on every path; a longer datagram is dropped and counted, since a
+// truncated one could not be authenticated anyway.
+const maxDatagram = 2048
+
+// Bind is a UDP socket as a shard uses it. The implementations are NewUDPBind
+// (plain system calls), PacketBind (any net.PacketConn, for simulated
+// networks) and ChanBind (in memory, for virtual time).
+type Bind interface {
+	// ReadBatch blocks until there is at least one datagram, the deadline has
+	// passed (zero: none) or Wake was called. It fills dst with what is there
+	// and returns how many. A deadline that has already passed only takes what
+	// is there. n = 0 with a nil error means woken or deadline passed. Data is
+	// owned by the bind and valid until the next ReadBatch; the caller may
+	// overwrite it. One goroutine only. After Close: ErrBindClosed.
+	ReadBatch(dst []Datagram, deadline time.Time) (n int, err error)
+	// WriteBatch writes all runs and returns how many datagrams the socket
+	// accepted. A destination that cannot be reached does not hinder the
+	// others and is no error. Any goroutine. After Close: ErrBindClosed.
+	WriteBatch(runs []Run) (datagrams int, err error)
+	// Wake makes a ReadBatch that blocks now, or else the next one, return.
+	// Any goroutine.
+	Wake()
+	// LocalAddr is the address the socket is bound to, unmapped.
+	LocalAddr() netip.AddrPort
+	Close() error
+}
+
+// Datagram is one received datagram.
+type Datagram struct {
+	Data []byte
+	From netip.AddrPort // IPv4 addresses in 4-byte form
+	At   time.Time      // when the batch came out of the socket
+	// Stream is the ICE-TCP connection it came on, nil for UDP.
+	Stream *StreamConn
+}
+
+// Run is one or more datagrams to one destination: Data is cut every Segment
+// bytes, the last one may be shorter (as UDP_SEGMENT does, see udp(7)).
+// Segment 0 means one datagram.
+type Run struct {
+	Data    []byte
+	Segment int
+	To      netip.AddrPort
+}
+
+// next cuts the first datagram off the run.
+func (r *Run) next() []byte {
+	n := len(r.Data)
+	if r.Segment > 0 && r.Segment < n {
+		n = r.Segment
+	}
+	head := r.Data[:n]
+	r.Data = r.Data[n:]
+	return head
+}
+
+// unmap brings an address to the one form that tables and comparisons use.
+func unmap(a netip.AddrPort) netip.AddrPort {
+	if a.Addr().Is4In6() {
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	return a
+}

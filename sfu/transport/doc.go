@@ -1,0 +1,23 @@
+// Package transport is the server's media transport: one UDP socket and one
+// ICE-TCP listener per shard, ICE-lite, a DTLS server and the SRTP contexts of
+// every session, on pion's lower layers (stun, dtls, srtp, sdp) and a socket
+// of our own. No other server package imports those.
+//
+//	          Bind.ReadBatch                    Bind.WriteBatch
+//	UDP ──────────┐                                  ▲
+//	              ├─► Endpoint.Read ─► Receive ─┬─ STUN: checked, answered
+//	TCP ─ inbox ──┘   (shard goroutine)         ├─ DTLS: guard ─► dtls.Conn ─► keys
+//	                                            └─ SRTP: decrypted in place ─► Inbound
+//
+// An Endpoint belongs to the goroutine of its shard; only ServeTCP, Wake (of
+// the Bind) and NewCredentials may be called from elsewhere. The time comes in
+// as a parameter. Three locks exist: the queue of finished handshakes, the
+// inbox of ICE-TCP frames and, per DTLS association, the path it writes to.
+//
+// Nothing is sent to an address that did not first pass an integrity-checked
+// STUN request of a session that signaling opened. Candidates of the remote
+// side are ignored (ICE-lite, RFC 8445 2.5).
+//
+// Addresses, keys, ufrags and passwords are never logged: the package has no
+// logger, it counts.
+package transport
