@@ -1,0 +1,96 @@
+package protocol
+
+import "time"
+
+// The limits of version 1. A service announces its own values of those that a
+// client needs in [Limits]; they are never above these.
+const (
+	// MaxMessage is the length in bytes of a text message, offers and answers
+	// apart.
+	MaxMessage = 64 << 10
+	// MaxConnect is the length in bytes of the first message: nobody is
+	// admitted yet, and a connect is some 400 bytes.
+	MaxConnect = 4 << 10
+	// MaxSDP is the length in bytes of a session description. Chromium's offer
+	// with 50 media sections is 151 kB.
+	MaxSDP = 256 << 10
+	// MaxNegotiation is the length in bytes of a message that carries a
+	// session description: JSON writes each CR LF in four bytes.
+	MaxNegotiation = MaxSDP + 64<<10
+	// MaxSealed is the length in bytes of the sealed part of an application
+	// envelope.
+	MaxSealed = 32 << 10
+	// MaxEnvelope is the length in bytes of a binary message to the service.
+	MaxEnvelope = EnvelopeHeaderSize + MaxSealed
+
+	// MaxDepth is how deep arrays and objects nest.
+	MaxDepth = 16
+	// MaxMembers is how many members one JSON object has.
+	MaxMembers = 64
+	// MaxValues is how many values (and member names) one message has: bounds
+	// the work of decoding.
+	MaxValues = 16 << 10
+	// MaxNumber is the length in bytes of a number's text.
+	MaxNumber = 32
+
+	// MaxPeers is how many connections a room has: a leaf is one byte in an
+	// SFrame key id.
+	MaxPeers = 256
+	// MaxTracks is how many tracks a connection publishes: one of each source.
+	MaxTracks = 4
+	// MaxWishes is how many entries a want has.
+	MaxWishes = 512
+	// MaxSlots is how many media sections an offer has.
+	MaxSlots = 128
+	// MaxMID is the length in bytes of a media section's mid.
+	MaxMID = 16
+	// MaxClient is the length in bytes of the client's free text.
+	MaxClient = 64
+	// MaxHeight is the largest height in pixels that a wish can name.
+	MaxHeight = 8192
+
+	// MinNonce and MaxNonce bound the length in bytes of hello's nonce.
+	MinNonce = 16
+	MaxNonce = 64
+
+	// ConnectTimeout is how long the first message may take.
+	ConnectTimeout = 5 * time.Second
+	// PingInterval is how often the service pings; a connection that lets two
+	// intervals pass without a pong is closed.
+	PingInterval = 15 * time.Second
+	// MessageRate is how many messages of either kind a client may send per
+	// second in the long run.
+	MessageRate = 50
+	// MessageBurst is how many it may send at once.
+	MessageBurst = 200
+)
+
+// Limits is what the service announces in hello. Sizes in bytes.
+type Limits struct {
+	Message        int `json:"message"`
+	SDP            int `json:"sdp"`
+	Sealed         int `json:"sealed"`
+	Peers          int `json:"peers"`
+	Wishes         int `json:"wishes"`
+	Slots          int `json:"slots"`
+	MessageRate    int `json:"message_rate"`
+	MessageBurst   int `json:"message_burst"`
+	ConnectTimeout int `json:"connect_timeout_ms"`
+	PingInterval   int `json:"ping_interval_ms"`
+}
+
+// DefaultLimits are the constants of this package.
+func DefaultLimits() Limits {
+	return Limits{
+		Message:        MaxMessage,
+		SDP:            MaxSDP,
+		Sealed:         MaxSealed,
+		Peers:          MaxPeers,
+		Wishes:         MaxWishes,
+		Slots:          MaxSlots,
+		MessageRate:    MessageRate,
+		MessageBurst:   MessageBurst,
+		ConnectTimeout: int(ConnectTimeout.Milliseconds()),
+		PingInterval:   int(PingInterval.Milliseconds()),
+	}
+}

@@ -1,0 +1,211 @@
+package protocol
+
+import "encoding/json"
+
+// Message is one text message. The set is closed: [ClientMessage] and
+// [ServerMessage] are its halves.
+type Message interface {
+	// Type is the value of the member "type".
+	Type() string
+	// validate checks what the Go types cannot say: lengths, ranges, required
+	// values. It runs on decoding and on encoding.
+	validate() error
+}
+
+// ClientMessage is a message from the client to the service: [*Connect],
+// [*Offer], [*Want], [*Mute] or [*Leave].
+type ClientMessage interface {
+	Message
+	clientMessage()
+}
+
+// ServerMessage is a message from the service to the client: [*Hello],
+// [*Welcome], [*PeerJoined], [*PeerLeft], [*PeerTracks], [*Answer], [*Slots]
+// or [*Error].
+type ServerMessage interface {
+	Message
+	serverMessage()
+}
+
+// List is a JSON array that is never null: nil is written as [].
+type List[T any] []T
+
+// MarshalJSON writes the array.
+func (l List[T]) MarshalJSON() ([]byte, error) {
+	if l == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal([]T(l))
+}
+
+// Connect asks for admission to a room. It is the first message of a client.
+type Connect struct {
+	ID     uint32 `json:"id"`
+	Room   RoomID `json:"room"`
+	ConnID ConnID `json:"conn_id"`
+	// LinkPub is the Ed25519 public key of the room's link, 32 bytes.
+	LinkPub Bytes `json:"link_pub"`
+	// LinkSig is that key's signature over [ConnectSigned], 64 bytes.
+	LinkSig Bytes `json:"link_sig"`
+	// Client is free text for the operator's statistics, such as "web/1.0".
+	Client string `json:"client,omitempty"`
+}
+
+// Offer starts a negotiation: the client's full session description and what
+// each of its sending media sections carries.
+type Offer struct {
+	ID     uint32           `json:"id"`
+	SDP    string           `json:"sdp"`
+	Tracks List[OfferTrack] `json:"tracks"`
+}
+
+// OfferTrack says which source a media section sends.
+type OfferTrack struct {
+	MID    string `json:"mid"`
+	Source Source `json:"source"`
+}
+
+// Want is the whole list of what the client wants to receive; it replaces the
+// one before. A track that is not listed gets the default: audio is
+// forwarded, video is not.
+type Want struct {
+	ID     *uint32    `json:"id,omitempty"`
+	Tracks List[Wish] `json:"tracks"`
+}
+
+// Wish is one track and how it is shown.
+type Wish struct {
+	ConnID ConnID `json:"conn_id"`
+	Source Source `json:"source"`
+	// Height in pixels at which the track is shown; 0 is the lowest layer.
+	Height int `json:"height,omitempty"`
+	// Priority 0 to 255, higher first when not everything fits.
+	Priority int `json:"priority,omitempty"`
+	// Paused: nothing is forwarded.
+	Paused bool `json:"paused,omitempty"`
+}
+
+// Mute says whether the client's own source is muted. The service drops the
+// media of a muted source.
+type Mute struct {
+	Source Source `json:"source"`
+	Muted  bool   `json:"muted"`
+}
+
+// Leave ends the connection and the participant's media at once.
+type Leave struct{}
+
+// Hello is the first message of the service.
+type Hello struct {
+	Version int    `json:"version"`
+	Nonce   Bytes  `json:"nonce"`
+	Limits  Limits `json:"limits"`
+}
+
+// Welcome answers Connect: the client is in the room.
+type Welcome struct {
+	ID uint32 `json:"id"`
+	// Leaf is the connection's index, 0 to 255, unique in the room while the
+	// connection lasts.
+	Leaf int `json:"leaf"`
+	// Peers are the others in the room, in the order of their leaves.
+	Peers List[Peer] `json:"peers"`
+}
+
+// Peer is another connection in the room.
+type Peer struct {
+	ConnID ConnID      `json:"conn_id"`
+	Leaf   int         `json:"leaf"`
+	Tracks List[Track] `json:"tracks"`
+}
+
+// Track is a published source.
+type Track struct {
+	Source Source `json:"source"`
+	Muted  bool   `json:"muted"`
+}
+
+// PeerJoined says that another connection was admitted.
+type PeerJoined struct {
+	ConnID ConnID `json:"conn_id"`
+	Leaf   int    `json:"leaf"`
+}
+
+// PeerLeft says that a connection is gone; its leaf may be given away again.
+type PeerLeft struct {
+	ConnID ConnID `json:"conn_id"`
+	Reason string `json:"reason"`
+}
+
+// Reasons of [PeerLeft].
+const (
+	LeftLeave  = "leave"  // the client said so
+	LeftGone   = "gone"   // the connection broke
+	LeftKicked = "kicked" // the operator or a host removed it
+	LeftError  = "error"  // the service closed it for breaking a rule
+)
+
+// PeerTracks is the whole list of what a peer publishes; it replaces the one
+// before.
+type PeerTracks struct {
+	ConnID ConnID      `json:"conn_id"`
+	Tracks List[Track] `json:"tracks"`
+}
+
+// Answer completes a negotiation.
+type Answer struct {
+	ID  uint32 `json:"id"`
+	SDP string `json:"sdp"`
+}
+
+// Slots is the whole list of filled receiving media sections; it replaces the
+// one before.
+type Slots struct {
+	Slots List[Slot] `json:"slots"`
+}
+
+// Slot says whose track a receiving media section carries.
+type Slot struct {
+	MID    string `json:"mid"`
+	ConnID ConnID `json:"conn_id"`
+	Source Source `json:"source"`
+}
+
+// Error tells of a refused request or of the end of the connection.
+type Error struct {
+	// ID of the request that failed, absent when none did.
+	ID   *uint32 `json:"id,omitempty"`
+	Code Code    `json:"code"`
+	// Message is for developers, never shown to participants.
+	Message string `json:"message"`
+	// Fatal: the service closes the connection after this message.
+	Fatal bool `json:"fatal"`
+}
+
+func (*Connect) Type() string    { return "connect" }
+func (*Offer) Type() string      { return "offer" }
+func (*Want) Type() string       { return "want" }
+func (*Mute) Type() string       { return "mute" }
+func (*Leave) Type() string      { return "leave" }
+func (*Hello) Type() string      { return "hello" }
+func (*Welcome) Type() string    { return "welcome" }
+func (*PeerJoined) Type() string { return "peer_joined" }
+func (*PeerLeft) Type() string   { return "peer_left" }
+func (*PeerTracks) Type() string { return "peer_tracks" }
+func (*Answer) Type() string     { return "answer" }
+func (*Slots) Type() string      { return "slots" }
+func (*Error) Type() string      { return "error" }
+
+func (*Connect) clientMessage()    {}
+func (*Offer) clientMessage()      {}
+func (*Want) clientMessage()       {}
+func (*Mute) clientMessage()       {}
+func (*Leave) clientMessage()      {}
+func (*Hello) serverMessage()      {}
+func (*Welcome) serverMessage()    {}
+func (*PeerJoined) serverMessage() {}
+func (*PeerLeft) serverMessage()   {}
+func (*PeerTracks) serverMessage() {}
+func (*Answer) serverMessage()     {}
+func (*Slots) serverMessage()      {}
+func (*Error) serverMessage()      {}
