@@ -1,0 +1,83 @@
+// Command build makes the browser client: it bundles page and encryption
+// worker with esbuild and writes what package web embeds.
+//
+//	go run ./signal/web/build          writes dist and dist-testhooks
+//	go run ./signal/web/build -test    runs the unit tests with node --test
+//
+// Run it in the module root. The output depends on the sources alone, so that
+// anybody can rebuild it and compare.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+)
+
+const (
+	webDir    = "signal/web"
+	workerDir = "e2ee/js/src"
+)
+
+func main() {
+	test := flag.Bool("test", false, "run the unit tests of the TypeScript sources instead")
+	flag.Parse()
+	root, err := os.Getwd()
+	if err == nil {
+		if *test {
+			err = runTests(root, filepath.Join(root, webDir, "src"))
+		} else {
+			err = buildAll(root, os.Stdout)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+}
+
+// buildAll writes both bundles and prints what they weigh.
+func buildAll(root string, out io.Writer) error {
+	for _, b := range []struct {
+		dir   string
+		hooks bool
+	}{{"dist", false}, {"dist-testhooks", true}} {
+		site, err := bundle(root, b.hooks)
+		if err != nil {
+			return err
+		}
+		if err := site.write(filepath.Join(root, webDir, b.dir)); err != nil {
+			return err
+		}
+		site.report(out, b.dir)
+	}
+	return nil
+}
+
+// report prints each file with its size and its size as sent.
+func (s site) report(out io.Writer, title string) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "%s\tbytes\tgzip\t\n", title)
+	total, packed := 0, 0
+	for _, name := range s.names() {
+		size := gzipSize(s[name])
+		fmt.Fprintf(w, "%s\t%d\t%d\t\n", name, len(s[name]), size)
+		total += len(s[name])
+		packed += size
+	}
+	fmt.Fprintf(w, "total\t%d\t%d\t\n", total, packed)
+	w.Flush()
+}
+
+func (s site) names() []string {
+	names := make([]string, 0, len(s))
+	for name := range s {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,44 @@
+// Which codecs and header extensions an offer names, and in which order.
+
+// Frames of any other codec are dropped by the encryption worker anyway.
+const videoOrder = ["video/vp8", "video/vp9", "video/av1"];
+const audioOrder = ["audio/opus"];
+const repair = "video/rtx";
+
+export const dependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+export const audioLevel = "urn:ietf:params:xml:ns:ssrc-audio-level";
+
+// Receivers in Chromium offer the dependency descriptor only when asked to.
+export const offerDependencyDescriptor = true;
+
+/**
+ * orderCodecs puts VP8 first, then what else may pass. With `shorten` the rest
+ * is left out, which makes an offer of many m-lines much smaller. It is for
+ * Chromium only: Firefox fails when payload types disappear from its offer.
+ */
+export function orderCodecs<C extends { mimeType: string }>(kind: "audio" | "video", codecs: readonly C[], shorten: boolean): C[] {
+  const order = kind === "video" ? videoOrder : audioOrder;
+  const rank = (c: C): number => {
+    const index = order.indexOf(c.mimeType.toLowerCase());
+    return index < 0 ? order.length : index;
+  };
+  const usable = (c: C): boolean => rank(c) < order.length || c.mimeType.toLowerCase() === repair;
+  return codecs.filter((c) => !shorten || usable(c)).sort((a, b) => rank(a) - rank(b));
+}
+
+export interface HeaderExtension {
+  uri: string;
+  direction: RTCRtpTransceiverDirection;
+}
+
+/**
+ * chooseExtensions leaves out the audio level, which would tell the service who
+ * speaks, and lets receivers take the dependency descriptor.
+ */
+export function chooseExtensions(kind: "audio" | "video", extensions: readonly HeaderExtension[]): HeaderExtension[] {
+  return extensions.map((e) => {
+    if (e.uri === audioLevel) return { ...e, direction: "stopped" };
+    if (kind === "video" && offerDependencyDescriptor && e.uri === dependencyDescriptor) return { ...e, direction: "sendrecv" };
+    return e;
+  });
+}

@@ -1,0 +1,48 @@
+// Where tiles go. Sizes are CSS pixels.
+
+export interface Grid {
+  columns: number;
+  tileWidth: number;
+  tileHeight: number;
+  /** True when the tiles do not all fit: the grid then scrolls. */
+  scrolls: boolean;
+}
+
+const aspect = 16 / 9;
+
+// Below this a face is not readable any more; rather scroll.
+const minTileWidth = 148;
+
+/**
+ * arrange finds the number of columns that makes equal tiles largest in an area
+ * of width x height. Tiles are 16:9; with few of them in a tall area (a phone
+ * held upright) they may grow taller, up to a square and a third.
+ */
+export function arrange(count: number, width: number, height: number, gap: number): Grid {
+  const n = Math.max(1, count);
+  const minWidth = Math.min(minTileWidth, (width - gap) / 2);
+  let best: Grid = { columns: 1, tileWidth: 0, tileHeight: 0, scrolls: false };
+  for (let columns = 1; columns <= n; columns++) {
+    const rows = Math.ceil(n / columns);
+    const roomX = (width - gap * (columns - 1)) / columns;
+    const roomY = (height - gap * (rows - 1)) / rows;
+    const tileWidth = Math.min(roomX, roomY * aspect);
+    const tileHeight = Math.min(roomY, tileWidth * maxTallness(n));
+    if (tileWidth * tileHeight > best.tileWidth * best.tileHeight && tileWidth >= minWidth) {
+      best = { columns, tileWidth, tileHeight, scrolls: false };
+    }
+  }
+  if (best.tileWidth === 0) best = scrolling(width, gap, minWidth);
+  return { ...best, tileWidth: Math.floor(best.tileWidth), tileHeight: Math.floor(best.tileHeight) };
+}
+
+/** Height per width that a tile may reach. */
+function maxTallness(count: number): number {
+  return count <= 6 ? 4 / 3 : 1;
+}
+
+function scrolling(width: number, gap: number, minWidth: number): Grid {
+  const columns = Math.max(1, Math.floor((width + gap) / (minWidth + gap)));
+  const tileWidth = (width - gap * (columns - 1)) / columns;
+  return { columns, tileWidth, tileHeight: tileWidth / aspect, scrolls: true };
+}

@@ -1,0 +1,56 @@
+// The room link: https://HOST/r/<room>#<secret>. The secret goes from the
+// address bar to the tab's session storage and to the worker, nowhere else.
+
+/** What a tab remembers until it leaves, so that a reload comes back. */
+export interface TabRoom {
+  roomId: string;
+  secret: string;
+  /** Set while in the call: a reload then joins again with the same devices on. */
+  call: { mic: boolean; camera: boolean } | null;
+}
+
+const storageKey = "sotto.room";
+const roomPath = /^\/r\/([a-z2-7]{26})$/;
+const secretText = /^[A-Za-z0-9_-]{43}$/;
+
+/** roomOfPath gives the room id of /r/<room>, or null. */
+export function roomOfPath(path: string): string | null {
+  return roomPath.exec(path)?.[1] ?? null;
+}
+
+/** secretOfFragment gives the secret of "#…", or null when it has not the right form. */
+export function secretOfFragment(fragment: string): string | null {
+  const text = fragment.startsWith("#") ? fragment.slice(1) : fragment;
+  return secretText.test(text) ? text : null;
+}
+
+export function roomLink(origin: string, roomId: string, secret: string): string {
+  return `${origin}/r/${roomId}#${secret}`;
+}
+
+/** remember and recall do without storage where the browser forbids it. */
+export function remember(room: TabRoom): void {
+  try {
+    sessionStorage.setItem(storageKey, JSON.stringify(room));
+  } catch {
+    // Only a reload is lost by that.
+  }
+}
+
+export function recall(roomId: string): TabRoom | null {
+  try {
+    const stored = JSON.parse(sessionStorage.getItem(storageKey) ?? "null") as Partial<TabRoom> | null;
+    if (stored?.roomId !== roomId || typeof stored.secret !== "string" || !secretText.test(stored.secret)) return null;
+    return { roomId, secret: stored.secret, call: stored.call ?? null };
+  } catch {
+    return null;
+  }
+}
+
+export function forget(): void {
+  try {
+    sessionStorage.removeItem(storageKey);
+  } catch {
+    // Nothing was stored then.
+  }
+}

@@ -1,0 +1,171 @@
+// Signaling messages, subprotocol sotto.v1, as the client sees them. What the
+// service sends is checked before use: a message that lacks a field or exceeds
+// a limit throws ProtocolError; unknown fields and unknown types are allowed,
+// so that a newer service can say more than this client understands.
+
+import type { Source } from "../../../e2ee/js/src/messages.ts";
+
+export type { Source };
+
+export const protocolVersion = 1;
+export const subprotocol = "sotto.v1";
+
+const maxPeers = 256;
+const maxSlots = 128;
+const sources: readonly string[] = ["mic", "camera", "screen", "screen_audio"] satisfies Source[];
+
+export interface TrackState {
+  source: Source;
+  muted: boolean;
+}
+
+export interface Peer {
+  connId: string;
+  leaf: number;
+  tracks: TrackState[];
+}
+
+export interface Slot {
+  mid: string;
+  connId: string;
+  source: Source;
+}
+
+export type ServerMessage =
+  | { type: "hello"; version: number; nonce: string }
+  | { type: "welcome"; id: number; leaf: number; peers: Peer[] }
+  | { type: "peer_joined"; connId: string; leaf: number }
+  | { type: "peer_left"; connId: string; reason: string }
+  | { type: "peer_tracks"; connId: string; tracks: TrackState[] }
+  | { type: "answer"; id: number; sdp: string }
+  | { type: "slots"; slots: Slot[] }
+  | { type: "error"; id: number | null; code: string; message: string; fatal: boolean }
+  | { type: "unknown" };
+
+/** One wish: how many lines of a track this client shows. Field names as on the wire. */
+export interface Wish {
+  conn_id: string;
+  source: Source;
+  height: number;
+  priority: number;
+  paused: boolean;
+}
+
+/** Requests carry an id that the reply or the error echoes. */
+export type Request =
+  | { type: "connect"; room: string; conn_id: string; link_pub: string; link_sig: string; client: string }
+  | { type: "offer"; sdp: string; tracks: { mid: string; source: Source }[] };
+
+export type Notice =
+  | { type: "want"; tracks: Wish[] }
+  | { type: "mute"; source: Source; muted: boolean }
+  | { type: "leave" };
+
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+}
+
+type Fields = Record<string, unknown>;
+
+/** decode parses one text message of the service. It throws ProtocolError. */
+export function decode(text: string): ServerMessage {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new ProtocolError("not JSON");
+  }
+  const m = fields(value, "message");
+  switch (string(m, "type")) {
+    case "hello":
+      return { type: "hello", version: integer(m, "version", 0xffff), nonce: string(m, "nonce") };
+    case "welcome":
+      return { type: "welcome", id: id(m), leaf: leaf(m), peers: list(m, "peers", maxPeers, peer) };
+    case "peer_joined":
+      return { type: "peer_joined", connId: string(m, "conn_id"), leaf: leaf(m) };
+    case "peer_left":
+      return { type: "peer_left", connId: string(m, "conn_id"), reason: optionalString(m, "reason") };
+    case "peer_tracks":
+      return { type: "peer_tracks", connId: string(m, "conn_id"), tracks: tracks(m) };
+    case "answer":
+      return { type: "answer", id: id(m), sdp: string(m, "sdp") };
+    case "slots":
+      return { type: "slots", slots: list(m, "slots", maxSlots, slot) };
+    case "error":
+      return {
+        type: "error",
+        id: m["id"] === undefined ? null : id(m),
+        code: string(m, "code"),
+        message: optionalString(m, "message"),
+        fatal: m["fatal"] === true,
+      };
+    default:
+      return { type: "unknown" };
+  }
+}
+
+function peer(value: unknown): Peer {
+  const m = fields(value, "peer");
+  return { connId: string(m, "conn_id"), leaf: leaf(m), tracks: tracks(m) };
+}
+
+function slot(value: unknown): Slot {
+  const m = fields(value, "slot");
+  return { mid: string(m, "mid"), connId: string(m, "conn_id"), source: source(m) };
+}
+
+/** tracks skips sources that this client does not know. */
+function tracks(m: Fields): TrackState[] {
+  if (m["tracks"] === undefined || m["tracks"] === null) return [];
+  return list(m, "tracks", 16, (value) => {
+    const t = fields(value, "track");
+    const name = string(t, "source");
+    return isSource(name) ? { source: name, muted: t["muted"] === true } : null;
+  }).filter((t) => t !== null);
+}
+
+function fields(value: unknown, what: string): Fields {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new ProtocolError(`${what} is not an object`);
+  }
+  return value as Fields;
+}
+
+function string(m: Fields, name: string): string {
+  const value = m[name];
+  if (typeof value !== "string" || value === "") throw new ProtocolError(`${name} is not a string`);
+  return value;
+}
+
+function optionalString(m: Fields, name: string): string {
+  return m[name] === undefined ? "" : typeof m[name] === "string" ? m[name] : string(m, name);
+}
+
+function integer(m: Fields, name: string, max: number): number {
+  const value = m[name];
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > max) {
+    throw new ProtocolError(`${name} is not an integer of 0 to ${max}`);
+  }
+  return value;
+}
+
+const id = (m: Fields): number => integer(m, "id", 0xffffffff);
+const leaf = (m: Fields): number => integer(m, "leaf", 255);
+
+function list<T>(m: Fields, name: string, max: number, element: (value: unknown) => T): T[] {
+  const value = m[name] ?? []; // Go encodes an empty list as null
+  if (!Array.isArray(value) || value.length > max) {
+    throw new ProtocolError(`${name} is not a list of at most ${max}`);
+  }
+  return value.map(element);
+}
+
+function isSource(name: string): name is Source {
+  return sources.includes(name);
+}
+
+function source(m: Fields): Source {
+  const name = string(m, "source");
+  if (!isSource(name)) throw new ProtocolError("unknown source");
+  return name;
+}

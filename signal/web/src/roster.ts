@@ -1,0 +1,73 @@
+// Who is in the room, as signaling says, with the encryption state of each.
+
+import type { PeerState } from "../../../e2ee/js/src/messages.ts";
+import type { Peer, ServerMessage, Source } from "./protocol.ts";
+
+export interface Member extends Peer {
+  state: PeerState;
+}
+
+export type RosterChange = { joined?: Member; left?: Member; changed: boolean };
+
+export class Roster {
+  private readonly members = new Map<string, Member>();
+
+  /** apply takes a message of the service; other types than the four about people change nothing. */
+  apply(message: ServerMessage): RosterChange {
+    switch (message.type) {
+      case "welcome":
+        this.members.clear();
+        for (const peer of message.peers) this.members.set(peer.connId, { ...peer, state: "waiting" });
+        return { changed: true };
+      case "peer_joined": {
+        if (this.members.has(message.connId)) return { changed: false };
+        const joined: Member = { connId: message.connId, leaf: message.leaf, tracks: [], state: "waiting" };
+        this.members.set(joined.connId, joined);
+        return { joined, changed: true };
+      }
+      case "peer_left": {
+        const left = this.members.get(message.connId);
+        if (!left) return { changed: false };
+        this.members.delete(message.connId);
+        return { left, changed: true };
+      }
+      case "peer_tracks": {
+        const member = this.members.get(message.connId);
+        if (!member) return { changed: false };
+        member.tracks = message.tracks;
+        return { changed: true };
+      }
+      default:
+        return { changed: false };
+    }
+  }
+
+  /** setState notes what the worker says; false when nothing changed. */
+  setState(connId: string, state: PeerState): boolean {
+    const member = this.members.get(connId);
+    if (!member || member.state === state) return false;
+    member.state = state;
+    return true;
+  }
+
+  all(): Member[] {
+    return [...this.members.values()].sort((a, b) => a.leaf - b.leaf);
+  }
+
+  get size(): number {
+    return this.members.size;
+  }
+}
+
+/** hasLive says whether a person sends this source now. */
+export function hasLive(peer: Peer, source: Source): boolean {
+  return peer.tracks.some((t) => t.source === source && !t.muted);
+}
+
+/**
+ * nameOf: nobody has a name before the group can carry it, so people go by
+ * their place in the room.
+ */
+export function nameOf(peer: { leaf: number }): string {
+  return `Guest ${peer.leaf + 1}`;
+}
