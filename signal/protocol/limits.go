@@ -63,6 +63,12 @@ const (
 	MessageRate = 50
 	// MessageBurst is how many it may send at once.
 	MessageBurst = 200
+	// ByteRate is how many bytes a client may send per second in the long run,
+	// WebSocket framing and control frames included. An envelope goes to up to
+	// 255 others, so this bounds the relay's egress too.
+	ByteRate = 256 << 10
+	// ByteBurst is how many bytes it may send at once.
+	ByteBurst = 1 << 20
 )
 
 // Limits is what the service announces in hello. Sizes in bytes.
@@ -75,6 +81,8 @@ type Limits struct {
 	Slots          int `json:"slots"`
 	MessageRate    int `json:"message_rate"`
 	MessageBurst   int `json:"message_burst"`
+	ByteRate       int `json:"byte_rate"`
+	ByteBurst      int `json:"byte_burst"`
 	ConnectTimeout int `json:"connect_timeout_ms"`
 	PingInterval   int `json:"ping_interval_ms"`
 }
@@ -90,6 +98,8 @@ func DefaultLimits() Limits {
 		Slots:          MaxSlots,
 		MessageRate:    MessageRate,
 		MessageBurst:   MessageBurst,
+		ByteRate:       ByteRate,
+		ByteBurst:      ByteBurst,
 		ConnectTimeout: int(ConnectTimeout.Milliseconds()),
 		PingInterval:   int(PingInterval.Milliseconds()),
 	}

@@ -57,6 +57,9 @@ type Offer struct {
 	ID     uint32           `json:"id"`
 	SDP    string           `json:"sdp"`
 	Tracks List[OfferTrack] `json:"tracks"`
+	// Rejoin: the offer is of a new peer connection; the media session before
+	// it is dropped. The first offer needs no flag.
+	Rejoin bool `json:"rejoin,omitempty"`
 }
 
 // OfferTrack says which source a media section sends.
