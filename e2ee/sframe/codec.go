@@ -154,3 +154,15 @@ func appendAAD(header []byte, codec Codec, clear byte, hasClear bool) []byte {
 }
 
 const maxAAD = MaxHeaderSize + 4 + 1 + 1
+
+// KeyFrame tells whether f says in clear that it is a key frame; VP9 and Opus
+// never do. It is true only if f opens.
+func (f *Frame) KeyFrame() bool {
+	switch f.Codec {
+	case VP8:
+		return f.clear&1 == 0
+	case AV1:
+		return f.clear == obuKey
+	}
+	return false
+}
