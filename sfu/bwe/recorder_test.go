@@ -59,11 +59,7 @@ func decode(t testing.TB, fb *rtcp.TransportLayerCC) map[uint16]int64 {
 func checkRecorder(t testing.TB, seed uint64, packets int) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	var r Recorder
-	type event struct {
-		seq uint16
-		at  time.Time
-	}
-	arrived := map[uint16]int64{}
+	arrived := map[uint16]time.Time{}
 	reported := map[uint16]int64{}
 	collect := func(now time.Time) {
 		for _, fb := range r.Feedback(now, 1, 2, nil) {
@@ -77,46 +73,38 @@ func checkRecorder(t testing.TB, seed uint64, packets int) {
 		}
 	}
 	now, n := start, uint16(rng.Uint32())
-	var held []event
+	var held []uint16
 	for range packets {
 		now = now.Add(time.Duration(rng.IntN(30)) * 700 * time.Microsecond)
 		if rng.IntN(200) == 0 {
 			now = now.Add(time.Duration(rng.IntN(10)) * time.Second) // pauses beyond a delta's range
 		}
-		ev := event{n, now}
+		this := n
 		n++
 		switch rng.IntN(10) {
 		case 0: // lost
 			continue
 		case 1:
-			held = append(held, ev)
+			held = append(held, this)
 			continue
 		}
-		for _, e := range append([]event{ev}, held...) {
-			if _, dup := arrived[e.seq]; !dup {
-				arrived[e.seq] = int64(now.Sub(start) / tick)
-			}
-			if r.epoch.IsZero() {
-				arrived[e.seq] = 0
-				start := now
-				_ = start
-			}
-			r.Received(now, e.seq)
+		for _, late := range append([]uint16{this}, held...) {
+			arrived[late] = now
+			r.Received(now, late)
 		}
 		held = held[:0]
 		collect(now)
 	}
 	collect(now.Add(time.Second))
-	shift := int64(r.epoch.Sub(start) / tick)
 	for n, tick := range reported {
 		at, ok := arrived[n]
-		switch {
+		switch want := int64(at.Sub(r.epoch) / (250 * time.Microsecond)); {
 		case tick == -1 && ok:
 			t.Fatalf("seed %d: %d arrived but is reported lost", seed, n)
 		case tick != -1 && !ok:
 			t.Fatalf("seed %d: %d is reported but did not arrive", seed, n)
-		case tick != -1 && (at-shift-tick > 1 || tick-(at-shift) > 1) && at != 0:
-			t.Fatalf("seed %d: %d arrived at %d, reported at %d", seed, n, at-shift, tick)
+		case tick != -1 && tick != want:
+			t.Fatalf("seed %d: %d arrived at %d, reported at %d", seed, n, want, tick)
 		}
 	}
 	for n := range arrived {
