@@ -27,9 +27,9 @@ type Span struct{ At, Len uint16 }
 
 // Packet is one RTP packet after SRTP and before SFrame, as values and offsets; it holds no pointer but Raw.
 //
-// Parse fills header and extensions; Descriptor.Read (per stream) fills Layer (for SVC), TID, Frame, Start, End, Key and the VP8
-// fields; the room sets Codec, ExtSeq and, for simulcast, Layer. Immutable afterwards. Raw belongs to the reader's buffer and is
-// valid until the call that took the packet returns; ring.Ring.Put makes the copy that lives on.
+// Parse fills header and extensions. The room sets Codec, ExtSeq and, for simulcast, Layer. Descriptor.Read (one per stream) then
+// fills TID, SwitchTID, SID, Frame, Start, End, Key and the picture id fields. Immutable afterwards. Raw belongs to the reader's
+// buffer and is valid until the call that took the packet returns; ring.Ring.Put makes the copy that lives on.
 type Packet struct {
 	Raw        []byte
 	PayloadAt  uint16 // first byte of the payload in Raw
@@ -47,16 +47,17 @@ type Packet struct {
 	TransportSeq              uint16
 	HasTransportSeq           bool
 
-	Layer           int8 // simulcast layer, 0 = lowest
-	TID             uint8
+	Layer           int8   // simulcast layer, 0 = lowest; the room's
+	TID             uint8  // temporal layer
+	SwitchTID       uint8  // temporal layers up to this one may be added with this frame (VP8 Y bit) or after it (DD); 0 = none
+	SID             uint8  // spatial layer inside the stream (SVC), 0 = lowest
 	Frame           uint16 // dependency descriptor frame_number; 0 without DD
 	Start, End, Key bool   // first packet of a frame, last packet of a frame, part of a key frame (Key is sure on the Start packet)
-	Sync            bool   // the frame may be the first of its temporal layer: VP8 Y bit, or a DD switch indication
 	Repaired        bool   // came as a retransmission
 
-	PictureID, TL0       uint16 // VP8 descriptor (RFC 7741 4.2)
-	PictureIDAt, TL0At   uint16 // offsets in Raw; 0 = absent
-	PictureIDWide        bool   // 15-bit form
+	PictureID, TL0     uint16 // payload descriptor of VP8 (RFC 7741 4.2) or VP9 (RFC 9628 4.2)
+	PictureIDAt, TL0At uint16 // offsets in Raw; 0 = absent
+	PictureIDWide      bool   // 15-bit form
 }
 
 // Payload returns the payload without RTP padding.
@@ -64,3 +65,6 @@ func (p *Packet) Payload() []byte { return p.Raw[p.PayloadAt:p.PayloadEnd] }
 
 // Bytes returns the bytes of a span.
 func (p *Packet) Bytes(s Span) []byte { return p.Raw[s.At : s.At+s.Len] }
+
+// PaddingOnly reports a packet without payload: a bandwidth probe, part of no frame. It still uses up a sequence number.
+func (p *Packet) PaddingOnly() bool { return p.PayloadAt == p.PayloadEnd }
