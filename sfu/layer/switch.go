@@ -9,46 +9,303 @@ import (
 // Paused is the rung of a source that is not forwarded.
 const Paused = int8(-1)
 
+// state of a Switch. Which rungs it is about is in current and target.
+type state uint8
+
+const (
+	// paused: nothing is forwarded. current and target are Paused.
+	paused state = iota
+	// forwarding: current is forwarded and wanted.
+	forwarding
+	// switchAtNextKeyFrame: target is wanted; current, which may be Paused, plays on until the first packet of a key frame of target.
+	switchAtNextKeyFrame
+)
+
+// maxGap is the largest jump forward of a stream's numbers that is taken for loss (RFC 3550 A.1, MAX_DROPOUT). A larger one is not
+// passed on: the receiver's SRTP would lose count of the numbers.
+const maxGap = 3000
+
 // Out is what changes in a packet on its way to one subscriber.
 type Out struct {
-	Seq              uint16
-	TS               uint32
-	Frame, PictureID uint16
-	TL0              uint8
-	Switched         bool
+	Seq       uint16
+	TS        uint32
+	Frame     uint16 // dependency descriptor frame_number
+	PictureID uint16 // 15 bits; a 7-bit form takes the lower 7
+	TL0       uint8  // VP8, VP9 TL0PICIDX
+	Switched  bool   // the first packet of another rung, or after a pause
+	// Fill comes with ok false: the packet is not for this subscriber, but its number was left open for it (it came late). A
+	// padding-only packet with Seq and TS closes the hole, so that the receiver does not wait for it.
+	Fill bool
 }
 
-// Switch selects packets for one subscriber.
+// Switch selects the packets of one source for one subscriber and renumbers them: whatever rungs they come from, the subscriber
+// sees one stream with continuous sequence numbers, rising timestamps and continuous frame numbers and picture ids.
+//
+// It takes each packet of all rungs once (duplicates are refused), in any order within a rung. Video and audio alike; audio has one
+// rung and every packet is a key frame. To go on with another source on the same outgoing SSRC, Reset all rungs.
+// Owned by the subscription's owner. Must not be copied once used: it keeps 8 KB about packets sent (1 KB for audio), allocated when
+// forwarding begins.
 type Switch struct {
-	target int8
+	state           state
+	current, target int8
+	maxTID          uint8 // wanted limit of temporal layers; frame.limit is the one in force
+
+	// The stream of the current rung: out = ext - offset. Numbers before first belong to the time before the switch.
+	first, top, offset uint64
+	drops              dropWindow
+	frame              frame // that of the newest packet
+	frames             history
+	tsOffset           uint32 // added to timestamps, except to those that would not rise
+	frameOffset        uint16
+	tl0Offset          uint8
+
+	sent    sent
+	records records
+	clocks  [MaxRungs]clock
+	tops    [MaxRungs]uint64 // highest number of each rung's stream when it was last forwarded
 }
 
-// NewSwitch returns a paused switch.
-func NewSwitch(firstSeq uint16, firstTS uint32) Switch { return Switch{target: Paused} }
+// sent is the newest of everything that the subscriber has got; a switch goes on from here.
+type sent struct {
+	any     bool
+	rung    int8   // last forwarded
+	nextSeq uint16 // while nothing is forwarded; else it follows from top
+	ts      uint32
+	at      time.Time // arrival of the first packet of the newest frame
+	pic     uint16
+	frame   uint16
+	tl0     uint8
+	hasPic  bool
+	hasDD   bool
+	hasTL0  bool
+}
 
-// SetTarget sets the wanted rung.
-func (s *Switch) SetTarget(rung int8) {}
+// NewSwitch returns a paused switch whose first packet gets firstSeq and firstTS. firstSeq < 2^15 keeps the receiver's SRTP from
+// taking an early packet of reverse order for one of the former round of numbers (RFC 3711 3.3.1).
+func NewSwitch(firstSeq uint16, firstTS uint32) Switch {
+	return Switch{
+		current: Paused, target: Paused, maxTID: noLimit,
+		sent: sent{rung: Paused, nextSeq: firstSeq, ts: firstTS},
+	}
+}
 
-// SetMaxTID drops temporal layers above.
-func (s *Switch) SetMaxTID(tid uint8) {}
-
-// SetClock takes over a sender report.
-func (s *Switch) SetClock(rung int8, ntp time.Time, rtp uint32, clockRate uint32) {}
-
-// Next decides on one packet.
-func (s *Switch) Next(p *packet.Packet) (Out, bool) { return Out{}, false }
-
-// WantsKey tells on which rung a key frame is needed.
-func (s *Switch) WantsKey() (rung int8, ok bool) { return 0, false }
-
-// Current returns the rung forwarded now, Paused if none.
-func (s *Switch) Current() int8 { return Paused }
+// Current returns the rung that is forwarded, Paused if none.
+func (s *Switch) Current() int8 { return s.current }
 
 // Target returns the wanted rung.
 func (s *Switch) Target() int8 { return s.target }
 
-// Reset forgets a rung's stream.
-func (s *Switch) Reset(rung int8) {}
+// WantsKey returns the rung on which the switch waits for a key frame.
+func (s *Switch) WantsKey() (rung int8, ok bool) { return s.target, s.state == switchAtNextKeyFrame }
 
-// Repair returns what went out as out.
-func (s *Switch) Repair(out uint16) (rung int8, ext uint64, o Out, ok bool) { return 0, 0, Out{}, false }
+// SetTarget sets the wanted rung. Paused takes effect at once, a rung with its next key frame. Values that are no rung are ignored.
+func (s *Switch) SetTarget(rung int8) {
+	switch {
+	case rung < Paused || rung >= MaxRungs:
+	case rung == Paused:
+		s.stop()
+		s.state, s.target = paused, Paused
+	case rung == s.current:
+		s.state, s.target = forwarding, rung
+	default:
+		s.state, s.target = switchAtNextKeyFrame, rung
+	}
+}
+
+// SetMaxTID limits the temporal layers. Fewer: from the next frame on. More: from the next frame on that allows it.
+func (s *Switch) SetMaxTID(tid uint8) { s.maxTID = tid }
+
+// Reset says that the stream of a rung ended or goes on with other numbers (a new SSRC). If it was being forwarded, the switch waits
+// for a key frame of its target.
+func (s *Switch) Reset(rung int8) {
+	if rung < 0 || rung >= MaxRungs {
+		return
+	}
+	if rung == s.current {
+		s.stop()
+		s.state = switchAtNextKeyFrame
+	}
+	s.clocks[rung] = clock{}
+	s.records.forget(rung)
+}
+
+// stop ends forwarding of the current rung.
+func (s *Switch) stop() {
+	if s.current == Paused {
+		return
+	}
+	s.sent.nextSeq = uint16(s.top + 1 - s.offset)
+	s.tops[s.current] = s.top
+	s.current = Paused
+}
+
+// Next decides about one packet, with Layer, ExtSeq and the descriptor's fields set. ok is false if it is not for this subscriber; its
+// number is then closed up, see also Out.Fill.
+//
+// After an Out with Switched, later packets of the same stream may have come before (reordered, or the first packet was repaired):
+// the caller passes those with greater ExtSeq again, from its ring.
+func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
+	if p.Layer != s.current || p.Layer < 0 {
+		if s.state == switchAtNextKeyFrame && p.Layer == s.target && p.Start && p.Key && p.ExtSeq != 0 {
+			return s.begin(p), true
+		}
+		return Out{}, false
+	}
+	step := p.ExtSeq - s.top
+	if step-1 >= maxGap {
+		if int64(step) <= 0 {
+			return s.late(p)
+		}
+		s.rebase(p.ExtSeq)
+	}
+	if p.ExtSeq/64 != s.top/64 {
+		s.drops.advance(s.top, p.ExtSeq)
+	}
+	s.top = p.ExtSeq
+	if p.PaddingOnly() {
+		s.drop()
+		return Out{}, false
+	}
+	if p.TS != s.frame.in {
+		s.nextFrame(p)
+	}
+	if s.frame.dropped {
+		s.drop()
+		return Out{}, false
+	}
+	return s.send(p, &s.frame, uint16(p.ExtSeq-s.offset)), true
+}
+
+// drop closes the number of the newest packet up.
+func (s *Switch) drop() {
+	s.drops.add(s.top)
+	s.offset++
+}
+
+// begin switches to the rung of p, the first packet of a key frame.
+func (s *Switch) begin(p *packet.Packet) Out {
+	s.stop()
+	if s.records == nil {
+		s.records = newRecords(p.Codec)
+	}
+	s.state, s.current = forwarding, p.Layer
+	s.first, s.top, s.offset = p.ExtSeq, p.ExtSeq, p.ExtSeq-uint64(s.sent.nextSeq)
+	s.drops, s.frames = dropWindow{}, history{}
+	s.tsOffset = s.align(p)
+	s.frame = frame{in: p.TS, out: s.rise(p), limit: s.maxTID}
+	if p.PictureIDAt != 0 && s.sent.hasPic {
+		s.frame.pic = p.PictureID - (s.sent.pic + 1)
+	}
+	s.frameOffset, s.tl0Offset = 0, 0
+	if p.DD.Len != 0 && s.sent.hasDD {
+		s.frameOffset = s.sent.frame + 1 - p.Frame
+	}
+	if p.TL0At != 0 && s.sent.hasTL0 {
+		s.tl0Offset = s.sent.tl0 + 1 - uint8(p.TL0)
+	}
+	s.sent.rung = p.Layer
+	s.frames.push(&s.frame)
+	s.noteFrame(p)
+	o := s.send(p, &s.frame, s.sent.nextSeq)
+	o.Switched = true
+	return o
+}
+
+// rebase takes a jump of the stream's numbers out: ext gets the next outgoing number. Packets from before it are too late.
+func (s *Switch) rebase(ext uint64) {
+	s.offset += ext - s.top - 1
+	s.first, s.top = ext, ext-1
+	s.drops = dropWindow{}
+}
+
+// nextFrame decides about the frame that p is the first packet to come of.
+func (s *Switch) nextFrame(p *packet.Packet) {
+	f := frame{in: p.TS, limit: s.nextLimit(p), pic: s.frame.picAfter(p)}
+	f.dropped = p.TID > f.limit
+	f.out = s.rise(p)
+	s.frame = f
+	s.frames.push(&f)
+	if !f.dropped {
+		s.noteFrame(p)
+	}
+}
+
+// nextLimit returns the limit of temporal layers from the frame of p on.
+func (s *Switch) nextLimit(p *packet.Packet) uint8 {
+	limit := s.frame.limit
+	switch {
+	case s.maxTID <= limit || p.Start && p.Key:
+		return s.maxTID
+	case p.SwitchTID > p.TID && p.TID <= limit: // layers above may be added after this frame
+		return max(limit, min(s.maxTID, p.SwitchTID))
+	case p.SwitchTID == p.TID && p.TID == limit+1: // this frame needs only what lies below
+		return p.TID
+	}
+	return limit
+}
+
+// noteFrame remembers the newest frame that goes out.
+func (s *Switch) noteFrame(p *packet.Packet) {
+	s.sent.any = true
+	s.sent.ts, s.sent.at = s.frame.out, p.Arrival
+	if p.PictureIDAt != 0 {
+		s.sent.hasPic, s.sent.pic = true, p.PictureID-s.frame.pic
+	}
+	if p.TL0At != 0 {
+		s.sent.hasTL0, s.sent.tl0 = true, uint8(p.TL0)+s.tl0Offset
+	}
+}
+
+// send writes the new values of a packet of frame f and keeps them for a retransmission.
+func (s *Switch) send(p *packet.Packet, f *frame, seq uint16) Out {
+	o := Out{Seq: seq, TS: f.out, PictureID: (p.PictureID - f.pic) & 0x7fff, TL0: uint8(p.TL0) + s.tl0Offset}
+	if p.DD.Len != 0 {
+		o.Frame = p.Frame + s.frameOffset
+		if int16(o.Frame-s.sent.frame) > 0 || !s.sent.hasDD {
+			s.sent.hasDD, s.sent.frame = true, o.Frame
+		}
+	}
+	s.records[int(seq)&(len(s.records)-1)] = record{
+		ext: uint32(p.ExtSeq), ts: o.TS, frame: o.Frame, pic: o.PictureID, seq: seq, tl0: o.TL0, kind: uint8(s.current) + recordRung0,
+	}
+	return o
+}
+
+// late decides about a packet that is not newer than the newest: its number, if it is to have one, was left open.
+func (s *Switch) late(p *packet.Packet) (Out, bool) {
+	age := s.top - p.ExtSeq
+	if p.ExtSeq < s.first || age >= uint64(len(s.records)) || age >= dropWindowSize || s.drops.has(p.ExtSeq) {
+		return Out{}, false
+	}
+	seq := uint16(p.ExtSeq - (s.offset - s.drops.after(p.ExtSeq, s.top)))
+	if s.records.used(seq) {
+		return Out{}, false
+	}
+	if !p.PaddingOnly() {
+		f := &s.frame
+		if p.TS != f.in {
+			f = s.frames.lookup(p)
+		}
+		if f != nil && !f.dropped {
+			return s.send(p, f, seq), true
+		}
+	}
+	s.records[int(seq)&(len(s.records)-1)] = record{seq: seq, kind: recordFill}
+	return Out{Seq: seq, TS: s.sent.ts, Fill: true}, false
+}
+
+// Repair returns what went out as number out, exactly as first sent: the packet is in the ring of rung under ext. ok is false if
+// the number was not used, or is older than the last 512 (audio: 64).
+func (s *Switch) Repair(out uint16) (rung int8, ext uint64, o Out, ok bool) {
+	r := s.records.get(out)
+	if r == nil {
+		return 0, 0, Out{}, false
+	}
+	rung = int8(r.kind - recordRung0)
+	top := s.tops[rung]
+	if rung == s.current {
+		top = s.top
+	}
+	ext = top - uint64(uint32(top)-r.ext)
+	return rung, ext, Out{Seq: out, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0}, true
+}
