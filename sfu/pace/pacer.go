@@ -39,19 +39,16 @@ type Item struct {
 	TID        uint8
 	Start, Key bool // of its frame
 	Size       int  // bytes on the wire
-	ext        uint64
 }
 
-// NewItem returns the item for an outgoing packet of size bytes.
+// NewItem returns the item for an outgoing packet of size bytes; its Packet and Ext must be set.
 func NewItem(o packet.Outgoing, slot uint16, size int) Item {
 	p := o.Packet
-	return Item{
-		Outgoing: o, Slot: slot, Rung: p.Layer, TID: p.TID, Start: p.Start, Key: p.Key, Size: size, ext: p.ExtSeq,
-	}
+	return Item{Outgoing: o, Slot: slot, Rung: p.Layer, TID: p.TID, Start: p.Start, Key: p.Key, Size: size}
 }
 
 // Stale reports whether the ring has overwritten the packet: it must not be sent, since the bytes are another packet's.
-func (it *Item) Stale() bool { return it.Packet.ExtSeq != it.ext }
+func (it *Item) Stale() bool { return it.Packet.ExtSeq != it.Ext }
 
 // Pacer is the queue to one subscriber. Not safe for concurrent use. It allocates only while its queue grows.
 type Pacer struct {
@@ -96,6 +93,20 @@ func (p *Pacer) fill(now time.Time) {
 func (p *Pacer) Bypass(now time.Time, bytes int) {
 	p.fill(now)
 	p.credit = max(p.credit-float64(bytes), -p.burst()) // the debt is bounded: video must not starve for ever
+}
+
+// Pass reports whether a packet of size bytes may leave at once because nothing waits and the budget has room, and counts
+// it if so. It is Push and Pop in one for the usual case.
+func (p *Pacer) Pass(now time.Time, size int) bool {
+	if p.length > 0 || len(p.skips) > 0 || now.Before(p.wait) {
+		return false
+	}
+	p.fill(now)
+	if p.credit <= 0 {
+		return false
+	}
+	p.credit -= float64(size)
+	return true
 }
 
 // Push appends a packet. It reports false, and drops the packet, when the queue is full or the packet belongs to what

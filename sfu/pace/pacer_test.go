@@ -17,7 +17,7 @@ func frame(slot uint16, rung int8, tid uint8, n int, ext *uint64) (items []Item)
 	for i := range n {
 		*ext++
 		p := &packet.Packet{ExtSeq: *ext, Layer: rung, TID: tid, Start: i == 0, End: i == n-1}
-		items = append(items, NewItem(packet.Outgoing{Packet: p, Seq: uint16(*ext)}, slot, 1000))
+		items = append(items, NewItem(packet.Outgoing{Packet: p, Ext: *ext, Seq: uint16(*ext)}, slot, 1000))
 	}
 	return items
 }
@@ -59,7 +59,7 @@ func TestPacer_spreadsAKeyFrameInSlices(t *testing.T) {
 			if got == 0 {
 				t.Fatalf("woken at %v for nothing", now.Sub(start))
 			}
-			if max := (2 * unit.Mbps).Bytes(Slice)/1000 + 2; got > max {
+			if max := (2*unit.Mbps).Bytes(Slice)/1000 + 2; got > max {
 				t.Fatalf("slice of %d packets", got)
 			}
 		}
