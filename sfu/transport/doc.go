@@ -11,8 +11,10 @@
 //
 // An Endpoint belongs to the goroutine of its shard; only ServeTCP, Wake (of
 // the Bind) and NewCredentials may be called from elsewhere. The time comes in
-// as a parameter. Three locks exist: the queue of finished handshakes, the
-// inbox of ICE-TCP frames and, per DTLS association, the path it writes to.
+// as a parameter; only goroutines of DTLS and ICE-TCP look at the clock. Locks,
+// none of them on the way of a UDP packet: the queue of finished handshakes,
+// the list of ICE-TCP connections, the write queue of each, and the path that a
+// DTLS association writes to.
 //
 // Nothing is sent to an address that did not first pass an integrity-checked
 // STUN request of a session that signaling opened. Candidates of the remote

@@ -54,13 +54,12 @@ func (k EventKind) String() string {
 type CloseReason uint8
 
 const (
-	ReasonNone         CloseReason = iota
-	ReasonNoCheck                  // no valid connectivity check ever came
-	ReasonHandshake                // DTLS failed, or took more than 10 s
-	ReasonFingerprint              // the peer's certificate is not the one of its offer
-	ReasonConsent                  // silent for 30 s
-	ReasonPeerClosed               // the peer sent close_notify
-	ReasonUnverifiable             // too many packets failed authentication in a row: never raised by one peer for another
+	ReasonNone        CloseReason = iota
+	ReasonNoCheck                 // no valid connectivity check ever came
+	ReasonHandshake               // DTLS failed, or took more than 10 s
+	ReasonFingerprint             // the peer's certificate is not the one of its offer
+	ReasonConsent                 // silent for 30 s
+	ReasonPeerClosed              // the peer sent close_notify
 )
 
 // String returns a fixed word, fit for a metric label.

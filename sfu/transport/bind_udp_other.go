@@ -1,0 +1,12 @@
+//go:build !linux
+
+package transport
+
+import "net"
+
+// NewUDPBind makes a Bind of conn, which it owns from then on. The kernel
+// buffers are enlarged as far as the system allows.
+func NewUDPBind(conn *net.UDPConn) (Bind, error) {
+	enlargeBuffers(conn)
+	return NewPacketBind(conn), nil
+}
