@@ -2,8 +2,11 @@ package client
 
 import "time"
 
-// windowPackets is how many packets an assembler holds: 2 s of 4 Mbit/s. A power of two.
-const windowPackets = 1024
+// How many packets an assembler holds: 2 s of 4 Mbit/s of video, 2.5 s of audio.
+const (
+	windowVideo = 1024
+	windowAudio = 128
+)
 
 // maxFrame caps an assembled frame, in bytes.
 const maxFrame = 4 << 20
@@ -37,7 +40,8 @@ type assemblerStats struct {
 // retransmission can fill the hole, and gives it up after wait. Pure: the time is passed in.
 type assembler struct {
 	wait  time.Duration
-	slots [windowPackets]assemblerSlot
+	slots []assemblerSlot
+	spare [][]byte // payload buffers to use again: only packets that wait take memory
 
 	started bool
 	next    uint64 // the packet that is due; everything before is done with
@@ -55,27 +59,37 @@ type assemblerSlot struct {
 	payload    []byte
 }
 
+func newAssembler(window int, wait time.Duration) *assembler {
+	return &assembler{wait: wait, slots: make([]assemblerSlot, window)}
+}
+
+func (a *assembler) slot(n uint64) *assemblerSlot { return &a.slots[n%uint64(len(a.slots))] }
+
 // push takes a packet. Frames that became complete come from pop.
 func (a *assembler) push(now time.Time, p arrival) {
 	n := a.extend(p.seq)
 	if n < a.next {
 		// Duplicates of finished frames (probes are made of them) and late packets look alike; the slot tells.
-		if s := &a.slots[n%windowPackets]; s.number == n {
+		if s := a.slot(n); s.number == n {
 			a.stats.Duplicates++
 		} else {
 			a.stats.Late++
 		}
 		return
 	}
-	if n >= a.next+windowPackets {
-		a.giveUp(n - windowPackets + 1)
+	if window := uint64(len(a.slots)); n >= a.next+window {
+		a.giveUp(n - window + 1)
 	}
-	s := &a.slots[n%windowPackets]
+	s := a.slot(n)
 	if s.number == n {
 		a.stats.Duplicates++
 		return
 	}
-	*s = assemblerSlot{number: n, at: now, ts: p.ts, start: p.start, end: p.end, payload: append(s.payload[:0], p.payload...)}
+	var buf []byte
+	if last := len(a.spare) - 1; last >= 0 {
+		buf, a.spare = a.spare[last], a.spare[:last]
+	}
+	*s = assemblerSlot{number: n, at: now, ts: p.ts, start: p.start, end: p.end, payload: append(buf, p.payload...)}
 	a.highest = max(a.highest, n)
 	a.stats.Packets++
 }
@@ -102,6 +116,7 @@ func (a *assembler) pop(now time.Time) (assembledFrame, bool) {
 			}
 			a.giveUp(a.nextStart(a.next))
 		case len(s.payload) == 0: // padding: only its number counts
+			a.free(s)
 			a.next++
 		case !s.start: // the rest of a frame whose beginning is gone
 			a.giveUp(a.nextStart(a.next))
@@ -126,7 +141,7 @@ func (a *assembler) pop(now time.Time) (assembledFrame, bool) {
 }
 
 func (a *assembler) at(n uint64) *assemblerSlot {
-	if s := &a.slots[n%windowPackets]; s.number == n {
+	if s := a.slot(n); s.number == n {
 		return s
 	}
 	return nil
@@ -184,12 +199,15 @@ func (a *assembler) nextStart(n uint64) uint64 {
 // giveUp moves on to packet n.
 func (a *assembler) giveUp(n uint64) {
 	for ; a.next < n; a.next++ {
-		switch s := a.at(a.next); {
-		case s == nil:
+		s := a.at(a.next)
+		if s == nil {
 			a.stats.Lost++
-		case len(s.payload) > 0:
+			continue
+		}
+		if len(s.payload) > 0 {
 			a.stats.Incomplete++
 		}
+		a.free(s)
 	}
 	a.after = true
 }
@@ -197,7 +215,17 @@ func (a *assembler) giveUp(n uint64) {
 func (a *assembler) join(from, to uint64) []byte {
 	a.frame = a.frame[:0]
 	for k := from; k <= to; k++ {
-		a.frame = append(a.frame, a.at(k).payload...)
+		s := a.at(k)
+		a.frame = append(a.frame, s.payload...)
+		a.free(s)
 	}
 	return a.frame
+}
+
+// free takes the payload of a packet that is done with; its number stays, to tell duplicates.
+func (a *assembler) free(s *assemblerSlot) {
+	if cap(s.payload) > 0 {
+		a.spare = append(a.spare, s.payload[:0])
+	}
+	s.payload = nil
 }

@@ -135,13 +135,13 @@ func TestAssembler_table(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			start := time.Unix(1000, 0)
-			a := assembler{wait: 100 * ms}
+			a := newAssembler(windowVideo, 100*ms)
 			packets := stream(65534, tt.sizes)
 			for i, s := range tt.steps {
 				if s.packet >= 0 {
 					a.push(start.Add(s.at), packets[s.packet])
 				}
-				if got := framesOf(t, &a, start.Add(s.at)); !equalInts(got, s.want) {
+				if got := framesOf(t, a, start.Add(s.at)); !equalInts(got, s.want) {
 					t.Fatalf("step %d: frames %v, want %v", i, got, s.want)
 				}
 			}
@@ -188,15 +188,15 @@ func TestAssembler_givesExactlyTheCompleteFrames(t *testing.T) {
 				events[k], events[k-1] = events[k-1], events[k]
 			}
 		}
-		a := assembler{wait: 100 * time.Millisecond}
+		a := newAssembler(windowVideo, 100*time.Millisecond)
 		var got, want []int
 		now := time.Unix(0, 0)
 		for _, e := range events {
 			now = time.Unix(0, int64(e.at*float64(5*time.Millisecond)))
 			a.push(now, e.p)
-			got = append(got, framesOf(t, &a, now)...)
+			got = append(got, framesOf(t, a, now)...)
 		}
-		got = append(got, framesOf(t, &a, now.Add(time.Second))...)
+		got = append(got, framesOf(t, a, now.Add(time.Second))...)
 		for i, ok := range whole {
 			if ok {
 				want = append(want, i)
@@ -211,14 +211,14 @@ func TestAssembler_givesExactlyTheCompleteFrames(t *testing.T) {
 func FuzzAssembler(f *testing.F) {
 	f.Add([]byte{0, 0, 3, 1, 0, 1, 3, 2, 255, 0, 1, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a := assembler{wait: 10 * time.Millisecond}
+		a := newAssembler(64, 10*time.Millisecond)
 		now := time.Unix(0, 0)
 		for ; len(b) >= 4; b = b[4:] {
 			now = now.Add(time.Duration(b[3]) * time.Millisecond)
 			a.push(now, arrival{
 				seq: binary.BigEndian.Uint16(b), ts: uint32(b[3]), start: b[2]&1 != 0, end: b[2]&2 != 0, payload: b[:b[2]>>2&3],
 			})
-			for range 2 * windowPackets {
+			for range 200 {
 				if _, ok := a.pop(now); !ok {
 					break
 				}

@@ -1,0 +1,281 @@
+package client_test
+
+import (
+	"container/heap"
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// network is a datagram network in memory for virtual time. Each directed flow has its own delay and its own random numbers,
+// and one goroutine delivers in the order of (time, flow, number): whatever the scheduler does, the same sends arrive alike.
+type network struct {
+	link func(from, to netip.AddrPort) link // fixed when a flow sends first
+
+	mu    sync.Mutex
+	ports map[netip.AddrPort]*port
+	flows map[[2]netip.AddrPort]*flow
+	queue deliveries
+	wake  chan struct{}
+	done  chan struct{}
+	ended sync.WaitGroup
+}
+
+// link is one direction between two ports.
+type link struct {
+	delay time.Duration
+	loss  float64
+	seed  uint64
+}
+
+type flow struct {
+	link
+	order  uint64 // of flows: by address, so that it does not depend on who sends first
+	random *rand.Rand
+	sent   uint64
+}
+
+type delivery struct {
+	at     time.Time
+	order  uint64
+	number uint64
+	from   netip.AddrPort
+	to     *port
+	data   []byte
+}
+
+type deliveries []delivery
+
+func (d deliveries) Len() int { return len(d) }
+func (d deliveries) Less(i, k int) bool {
+	a, b := &d[i], &d[k]
+	if !a.at.Equal(b.at) {
+		return a.at.Before(b.at)
+	}
+	if a.order != b.order {
+		return a.order < b.order
+	}
+	return a.number < b.number
+}
+func (d deliveries) Swap(i, k int) { d[i], d[k] = d[k], d[i] }
+func (d *deliveries) Push(x any)   { *d = append(*d, x.(delivery)) }
+func (d *deliveries) Pop() any {
+	old := *d
+	x := old[len(old)-1]
+	old[len(old)-1] = delivery{}
+	*d = old[:len(old)-1]
+	return x
+}
+
+func newNetwork(l func(from, to netip.AddrPort) link) *network {
+	n := &network{
+		link:  l,
+		ports: map[netip.AddrPort]*port{},
+		flows: map[[2]netip.AddrPort]*flow{},
+		wake:  make(chan struct{}, 1),
+		done:  make(chan struct{}),
+	}
+	n.ended.Go(n.run)
+	return n
+}
+
+func (n *network) close() {
+	close(n.done)
+	n.ended.Wait()
+}
+
+func (n *network) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		n.mu.Lock()
+		now := time.Now()
+		for len(n.queue) > 0 && !n.queue[0].at.After(now) {
+			d := heap.Pop(&n.queue).(delivery)
+			d.to.deliver(d.from, d.data)
+		}
+		wait := time.Hour
+		if len(n.queue) > 0 {
+			wait = n.queue[0].at.Sub(now)
+		}
+		n.mu.Unlock()
+		timer.Reset(wait)
+		select {
+		case <-n.done:
+			return
+		case <-n.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+func (n *network) send(from, to netip.AddrPort, data []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	target := n.ports[to]
+	if target == nil {
+		return
+	}
+	key := [2]netip.AddrPort{from, to}
+	f := n.flows[key]
+	if f == nil {
+		l := n.link(from, to)
+		a, b := from.Addr().As4(), to.Addr().As4()
+		f = &flow{link: l, random: rand.New(rand.NewPCG(l.seed, 7))}
+		f.order = uint64(a[2])<<24 | uint64(a[3])<<16 | uint64(b[2])<<8 | uint64(b[3])
+		n.flows[key] = f
+	}
+	f.sent++
+	if f.loss > 0 && f.random.Float64() < f.loss {
+		return
+	}
+	heap.Push(&n.queue, delivery{time.Now().Add(f.delay), f.order, f.sent, from, target, append([]byte(nil), data...)})
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// port is a net.PacketConn on the network.
+type port struct {
+	net     *network
+	address netip.AddrPort
+
+	mu       sync.Mutex
+	received []delivery
+	changed  chan struct{} // closed and replaced when something that a reader waits for changes
+	deadline time.Time
+	closed   bool
+}
+
+func (n *network) open(address netip.AddrPort) *port {
+	p := &port{net: n, address: address, changed: make(chan struct{})}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ports[address] = p
+	return p
+}
+
+func (p *port) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *port) deliver(from netip.AddrPort, data []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.received = append(p.received, delivery{from: from, data: data})
+	p.notify()
+}
+
+func (p *port) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		p.mu.Lock()
+		switch {
+		case p.closed:
+			p.mu.Unlock()
+			return 0, nil, net.ErrClosed
+		case len(p.received) > 0:
+			d := p.received[0]
+			p.received = p.received[1:]
+			p.mu.Unlock()
+			return copy(b, d.data), net.UDPAddrFromAddrPort(d.from), nil
+		}
+		changed, deadline := p.changed, p.deadline
+		p.mu.Unlock()
+		if deadline.IsZero() {
+			<-changed
+			continue
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return 0, nil, os.ErrDeadlineExceeded
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (p *port) WriteTo(b []byte, to net.Addr) (int, error) {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return 0, net.ErrClosed
+	}
+	p.net.send(p.address, to.(*net.UDPAddr).AddrPort(), b)
+	return len(b), nil
+}
+
+func (p *port) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		p.notify()
+	}
+	return nil
+}
+
+func (p *port) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(p.address) }
+
+func (p *port) SetReadDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deadline = t
+	p.notify()
+	return nil
+}
+
+func (p *port) SetDeadline(t time.Time) error    { return p.SetReadDeadline(t) }
+func (p *port) SetWriteDeadline(time.Time) error { return nil }
+
+// pipeListener accepts connections in memory.
+type pipeListener struct {
+	incoming chan net.Conn
+	done     chan struct{}
+	once     sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{incoming: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case l.incoming <- theirs:
+		return ours, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.incoming:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80} }

@@ -1,0 +1,387 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"sotto/e2ee/link"
+	"sotto/e2ee/room"
+	"sotto/signal/protocol"
+)
+
+// maxOutbox caps the envelopes that wait for the connection: two rounds of announcements in a full room.
+const maxOutbox = 512
+
+// Participant is in a room. All methods are safe for concurrent use.
+type Participant struct {
+	cfg  Config
+	host string
+	conn link.ConnID
+	leaf uint8
+	line *line
+	pc   *webrtc.PeerConnection
+	keys *keys
+
+	mic, camera               *publication // nil: not published; fixed by Join
+	micSection, cameraSection *webrtc.RTPTransceiver
+
+	ctx     context.Context // of the goroutines; ends with Close
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup
+	wake    chan struct{} // outbox or requests are not empty
+	lastID  atomic.Uint32
+	count   counters
+
+	mu         sync.Mutex
+	peers      map[protocol.ConnID]*protocol.Peer
+	bound      map[string]room.Slot // by mid
+	tracks     []*receivedTrack
+	receptions []*reception
+	outbox     [][]byte
+	requests   []rtcp.Packet
+	replies    map[uint32]chan protocol.ServerMessage
+	joinTime   time.Duration
+	stopped    bool
+}
+
+// Join enters the room and returns when media is connected. The context bounds joining only.
+func Join(ctx context.Context, cfg Config) (*Participant, error) {
+	start := time.Now()
+	host, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	p := &Participant{
+		cfg: cfg, host: host, conn: link.NewConnID(),
+		wake:    make(chan struct{}, 1),
+		peers:   map[protocol.ConnID]*protocol.Peer{},
+		bound:   map[string]room.Slot{},
+		replies: map[uint32]chan protocol.ServerMessage{},
+	}
+	// The goroutines outlive the call: values of ctx are kept, its end is not.
+	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	if err := p.join(ctx); err != nil {
+		p.stop(err)
+		return nil, err
+	}
+	p.mu.Lock()
+	p.joinTime = time.Since(start)
+	p.mu.Unlock()
+	return p, nil
+}
+
+func (p *Participant) join(ctx context.Context) error {
+	var err error
+	if p.keys, err = newKeys(p.conn, p.cfg.Keys, p.cfg.MediaKeys); err != nil {
+		return err
+	}
+	if p.line, err = dial(ctx, p.cfg); err != nil {
+		return err
+	}
+	if err := p.admit(ctx); err != nil {
+		return err
+	}
+	p.run(p.listen)
+	p.run(p.write)
+	return p.negotiate(ctx)
+}
+
+// run starts a goroutine that stop waits for, unless the participant has stopped: a track may begin in that moment.
+func (p *Participant) run(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
+	p.running.Go(f)
+}
+
+// admit carries out hello, connect and welcome.
+func (p *Participant) admit(ctx context.Context) error {
+	m, _, err := p.line.read(ctx)
+	if err != nil {
+		return err
+	}
+	hello, ok := m.(*protocol.Hello)
+	if !ok || hello.Version != 1 {
+		return fmt.Errorf("%w: instead of hello", ErrProtocol)
+	}
+	room, err := protocol.ParseRoomID(p.cfg.Keys.RoomID())
+	if err != nil {
+		return err
+	}
+	connect := &protocol.Connect{
+		ID:      p.lastID.Add(1),
+		Room:    room,
+		ConnID:  protocol.ConnID(p.conn),
+		LinkPub: protocol.Bytes(p.cfg.Keys.Public()),
+		LinkSig: p.cfg.Keys.ConnectSignature(p.host, hello.Nonce, p.conn),
+		Client:  p.cfg.Name,
+	}
+	if err := p.line.send(ctx, connect); err != nil {
+		return err
+	}
+	if m, _, err = p.line.read(ctx); err != nil {
+		return err
+	}
+	switch m := m.(type) {
+	case *protocol.Welcome:
+		return p.welcome(m)
+	case *protocol.Error:
+		return &RefusedError{Code: m.Code, Message: m.Message}
+	}
+	return fmt.Errorf("%w: instead of welcome", ErrProtocol)
+}
+
+func (p *Participant) welcome(m *protocol.Welcome) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var others []room.Peer
+	for i := range m.Peers {
+		p.peers[m.Peers[i].ConnID] = &m.Peers[i]
+		others = append(others, room.Peer{Conn: link.ConnID(m.Peers[i].ConnID), Leaf: uint8(m.Peers[i].Leaf)})
+	}
+	p.leaf = uint8(m.Leaf)
+	if err := p.keys.welcome(time.Now(), p.leaf, others); err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	p.flush()
+	return nil
+}
+
+// negotiate makes the peer connection, offers all media sections and waits until media is connected.
+func (p *Participant) negotiate(ctx context.Context) error {
+	pc, err := newPeerConnection(p.cfg.Engine)
+	if err != nil {
+		return fmt.Errorf("client: peer connection: %w", err)
+	}
+	p.pc = pc
+	connected := make(chan struct{})
+	failed := make(chan struct{})
+	var once, onceFailed sync.Once
+	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		switch s {
+		case webrtc.PeerConnectionStateConnected:
+			once.Do(func() { close(connected) })
+		case webrtc.PeerConnectionStateFailed:
+			onceFailed.Do(func() { close(failed) })
+			p.cancel(ErrMedia)
+		}
+	})
+	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+		for _, tr := range pc.GetTransceivers() {
+			if tr.Receiver() == receiver {
+				p.run(func() { drainRTCP(receiver) })
+				p.run(func() { p.receive(track, tr.Mid()) })
+			}
+		}
+	})
+	if err := p.addPublications(); err != nil {
+		return err
+	}
+	for _, s := range []struct {
+		kind  webrtc.RTPCodecType
+		count int
+	}{{webrtc.RTPCodecTypeAudio, p.cfg.AudioSlots}, {webrtc.RTPCodecTypeVideo, p.cfg.VideoSlots}} {
+		for range s.count {
+			if _, err := pc.AddTransceiverFromKind(s.kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+				return fmt.Errorf("client: slot: %w", err)
+			}
+		}
+	}
+	if err := p.exchange(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-connected:
+	case <-failed:
+		return ErrMedia
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrMedia, ctx.Err())
+	}
+	p.startPublishing()
+	return nil
+}
+
+// exchange sends the offer and sets the answer.
+func (p *Participant) exchange(ctx context.Context) error {
+	offer, err := p.pc.CreateOffer(nil)
+	if err != nil {
+		return fmt.Errorf("client: offer: %w", err)
+	}
+	if err := p.pc.SetLocalDescription(offer); err != nil {
+		return fmt.Errorf("client: offer: %w", err)
+	}
+	request := &protocol.Offer{ID: p.lastID.Add(1), SDP: offer.SDP, Tracks: []protocol.OfferTrack{}}
+	if p.micSection != nil {
+		request.Tracks = append(request.Tracks, protocol.OfferTrack{MID: p.micSection.Mid(), Source: protocol.SourceMic})
+	}
+	if p.cameraSection != nil {
+		request.Tracks = append(request.Tracks, protocol.OfferTrack{MID: p.cameraSection.Mid(), Source: protocol.SourceCamera})
+	}
+	reply, err := p.ask(ctx, request.ID, request)
+	if err != nil {
+		return err
+	}
+	answer, ok := reply.(*protocol.Answer)
+	if !ok {
+		return fmt.Errorf("%w: instead of an answer", ErrProtocol)
+	}
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}); err != nil {
+		return fmt.Errorf("%w: answer: %w", ErrProtocol, err)
+	}
+	return nil
+}
+
+func (p *Participant) startPublishing() {
+	if p.mic != nil {
+		p.mic.negotiated(p.micSection.Mid())
+		p.run(func() { p.mic.readRTCP(0) })
+		p.run(func() { p.runAudio(p.ctx, p.mic) })
+	}
+	if p.camera != nil {
+		p.camera.negotiated(p.cameraSection.Mid())
+		for i := range p.camera.streams {
+			p.run(func() { p.camera.readRTCP(i) })
+		}
+		if p.cfg.Synthetic != nil {
+			p.run(func() { p.runSynthetic(p.ctx, p.camera) })
+		} else {
+			p.run(func() { p.runVideo(p.ctx, p.camera) })
+		}
+	}
+}
+
+// drainRTCP reads what comes for a receiver: reading is what feeds the interceptors with sender reports.
+func drainRTCP(receiver *webrtc.RTPReceiver) {
+	buf := make([]byte, 2048)
+	for {
+		if _, _, err := receiver.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+// write sends envelopes and key frame requests, and ticks the key state, until Close.
+func (p *Participant) write() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-p.wake:
+		case <-timer.C:
+			p.mu.Lock()
+			now := time.Now()
+			next, err := p.keys.room.Tick(now, &p.keys.out)
+			if err != nil {
+				p.mu.Unlock()
+				p.cancel(fmt.Errorf("client: key state: %w", err))
+				return
+			}
+			p.released(now)
+			p.flush()
+			p.mu.Unlock()
+			timer.Reset(max(next.Sub(now), 10*time.Millisecond))
+		}
+		p.mu.Lock()
+		outbox, requests := p.outbox, p.requests
+		p.outbox, p.requests = nil, nil
+		p.mu.Unlock()
+		for _, e := range outbox {
+			if p.line.sendBinary(p.ctx, e) != nil {
+				return // listen sees the same end and says why
+			}
+		}
+		if len(requests) > 0 && p.pc != nil && p.pc.WriteRTCP(requests) == nil {
+			p.count.keyRequests.Add(uint64(len(requests)))
+		}
+	}
+}
+
+// ConnID is the participant's connection id.
+func (p *Participant) ConnID() protocol.ConnID { return protocol.ConnID(p.conn) }
+
+// Peers are the others in the room as signaling says, in no order.
+func (p *Participant) Peers() []protocol.Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []protocol.Peer
+	for _, q := range p.peers {
+		c := *q
+		c.Tracks = append([]protocol.Track(nil), q.Tracks...)
+		out = append(out, c)
+	}
+	return out
+}
+
+// Want replaces the list of wishes.
+func (p *Participant) Want(ctx context.Context, wishes []protocol.Wish) error {
+	if wishes == nil {
+		wishes = []protocol.Wish{}
+	}
+	return p.line.send(ctx, &protocol.Want{Tracks: wishes})
+}
+
+// Mute stops or resumes an own source, and says so to the service.
+func (p *Participant) Mute(ctx context.Context, source protocol.Source, muted bool) error {
+	pub := p.mic
+	if source == protocol.SourceCamera {
+		pub = p.camera
+	}
+	if pub == nil || (source != protocol.SourceMic && source != protocol.SourceCamera) {
+		return fmt.Errorf("%w: not published", ErrConfig)
+	}
+	pub.muted.Store(muted)
+	return p.line.send(ctx, &protocol.Mute{Source: source, Muted: muted})
+}
+
+// Done is closed when the participant is out of the room, by whatever reason; Err tells it.
+func (p *Participant) Done() <-chan struct{} { return p.ctx.Done() }
+
+// Err is why the participant is out of the room: ErrClosed after Close or Leave; nil while it is in.
+func (p *Participant) Err() error { return context.Cause(p.ctx) }
+
+// Leave says goodbye and closes.
+func (p *Participant) Leave(ctx context.Context) error {
+	err := p.line.send(ctx, &protocol.Leave{})
+	if err == nil {
+		select { // the service closes the connection
+		case <-p.ctx.Done():
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	return errors.Join(err, p.Close())
+}
+
+// Close drops out of the room without a word and returns when all goroutines have ended. Stats stays readable.
+func (p *Participant) Close() error {
+	p.stop(ErrClosed)
+	return nil
+}
+
+func (p *Participant) stop(cause error) {
+	p.cancel(cause)
+	p.mu.Lock()
+	p.stopped = true
+	p.mu.Unlock()
+	if p.line != nil {
+		p.line.close()
+	}
+	if p.pc != nil {
+		// GracefulClose waits for pion's goroutines; its error would be that of a transport that is gone already.
+		_ = p.pc.GracefulClose()
+	}
+	p.running.Wait()
+}

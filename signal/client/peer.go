@@ -1,0 +1,107 @@
+package client
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/logging"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+)
+
+// Payload types of a native participant. Browsers number differently; the server maps.
+const (
+	payloadOpus   = 111
+	payloadVP8    = 96
+	payloadVP8RTX = 97
+)
+
+const (
+	clockVideo = 90000
+	clockAudio = 48000
+)
+
+// newPeerConnection makes a peer connection with as few goroutines as the work needs: no mDNS, and the interceptors for
+// NACK, transport-wide feedback and reports.
+func newPeerConnection(engine func(*webrtc.SettingEngine)) (*webrtc.PeerConnection, error) {
+	var settings webrtc.SettingEngine
+	settings.LoggerFactory = silent()
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	settings.SetICETimeouts(5*time.Second, 15*time.Second, 2*time.Second)
+	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM)
+	settings.SetSRTPReplayProtectionWindow(1024)
+	settings.DisableActiveTCP(true)
+	if engine != nil {
+		engine(&settings)
+	}
+
+	media := new(webrtc.MediaEngine)
+	if err := registerMedia(media); err != nil {
+		return nil, err
+	}
+	registry := new(interceptor.Registry)
+	for _, configure := range []func() error{
+		func() error { return webrtc.ConfigureNack(media, registry) },
+		func() error { return webrtc.ConfigureRTCPReports(registry) },
+		func() error { return webrtc.ConfigureTWCCHeaderExtensionSender(media, registry) },
+		func() error { return webrtc.ConfigureTWCCSender(media, registry) },
+	} {
+		if err := configure(); err != nil {
+			return nil, err
+		}
+	}
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
+	return api.NewPeerConnection(webrtc.Configuration{})
+}
+
+// silent drops all messages of pion: they hold addresses.
+func silent() logging.LoggerFactory {
+	f := logging.NewDefaultLoggerFactory()
+	f.Writer = io.Discard
+	f.DefaultLogLevel = logging.LogLevelDisabled
+	return f
+}
+
+func registerMedia(media *webrtc.MediaEngine) error {
+	opus := webrtc.RTPCodecParameters{
+		PayloadType: payloadOpus,
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeOpus, ClockRate: clockAudio, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
+		},
+	}
+	feedback := []webrtc.RTCPFeedback{{Type: "ccm", Parameter: "fir"}}
+	vp8 := webrtc.RTPCodecParameters{
+		PayloadType:        payloadVP8,
+		RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: clockVideo, RTCPFeedback: feedback},
+	}
+	rtx := webrtc.RTPCodecParameters{
+		PayloadType: payloadVP8RTX,
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: clockVideo, SDPFmtpLine: fmt.Sprintf("apt=%d", payloadVP8),
+		},
+	}
+	if err := media.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
+		return err
+	}
+	for _, codec := range []webrtc.RTPCodecParameters{vp8, rtx} {
+		if err := media.RegisterCodec(codec, webrtc.RTPCodecTypeVideo); err != nil {
+			return err
+		}
+	}
+	extension := func(uri string, kind webrtc.RTPCodecType) error {
+		return media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind)
+	}
+	if err := extension(sdp.SDESMidURI, webrtc.RTPCodecTypeAudio); err != nil {
+		return err
+	}
+	for _, uri := range []string{sdp.SDESMidURI, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI} {
+		if err := extension(uri, webrtc.RTPCodecTypeVideo); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package client
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"sotto/e2ee/link"
+	"sotto/e2ee/room"
+	"sotto/e2ee/sframe"
+	"sotto/signal/protocol"
+)
+
+const (
+	// waitVideo is how long a hole in a video stream may wait for a retransmission.
+	waitVideo = 400 * time.Millisecond
+	// waitAudio covers reordering; audio is not sent again.
+	waitAudio = 60 * time.Millisecond
+	// askAgain is the least interval between key frame requests for a track whose decoder lacks a reference.
+	askAgain = 500 * time.Millisecond
+)
+
+// reception is one receiving media section that gets packets. Under Participant.mu.
+type reception struct {
+	mid       string
+	ssrc      uint32
+	codec     sframe.Codec
+	assembler *assembler
+
+	track   *receivedTrack // what is bound to it now
+	decoder decoder
+	number  uint64 // of the next synthetic frame, for its decoder
+	running bool
+	asked   time.Time
+	plain   []byte
+}
+
+// receivedTrack is a track of a peer, on whatever media section it comes.
+type receivedTrack struct {
+	conn    link.ConnID
+	source  sframe.Context
+	stats   TrackStats
+	resumed bool // the next gap does not count: the track was muted or unbound
+}
+
+// receive reads one media section until the peer connection closes.
+func (p *Participant) receive(track *webrtc.TrackRemote, mid string) {
+	r := &reception{mid: mid, ssrc: uint32(track.SSRC()), codec: sframe.Opus, assembler: newAssembler(windowAudio, waitAudio)}
+	if track.Kind() == webrtc.RTPCodecTypeVideo {
+		r.codec, r.assembler = sframe.VP8, newAssembler(windowVideo, waitVideo)
+	}
+	p.mu.Lock()
+	p.receptions = append(p.receptions, r)
+	p.mu.Unlock()
+
+	buf := make([]byte, 2048)
+	var packet rtp.Packet
+	for {
+		n, _, err := track.Read(buf)
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		if err := packet.Unmarshal(buf[:n]); err != nil {
+			p.count.malformed.Add(1)
+			continue
+		}
+		in := arrival{seq: packet.SequenceNumber, ts: packet.Timestamp, start: true, end: true, payload: packet.Payload}
+		if r.codec == sframe.VP8 && len(packet.Payload) > 0 {
+			d, err := parseVP8(packet.Payload)
+			if err != nil {
+				p.count.malformed.Add(1)
+				continue
+			}
+			in.start, in.end, in.payload = d.start, packet.Marker, packet.Payload[d.size:]
+		}
+		p.mu.Lock()
+		p.arrived(now, r, in)
+		p.flush()
+		p.mu.Unlock()
+	}
+}
+
+// arrived takes one packet and opens what became complete.
+func (p *Participant) arrived(now time.Time, r *reception, in arrival) {
+	r.assembler.push(now, in)
+	for {
+		f, ok := r.assembler.pop(now)
+		if !ok {
+			return
+		}
+		var err error
+		r.plain, err = p.keys.room.Open(now, r.mid, r.codec, f.ts, f.data, r.plain[:0], &p.keys.out)
+		p.released(now)
+		if err == nil {
+			p.opened(now, r, r.plain)
+		}
+	}
+}
+
+// released takes the frames that had waited for a key or a binding.
+func (p *Participant) released(now time.Time) {
+	for _, f := range p.keys.out.Frames {
+		for _, r := range p.receptions {
+			if r.mid == f.MID {
+				p.opened(now, r, f.Data)
+			}
+		}
+	}
+	p.keys.out.Frames = p.keys.out.Frames[:0]
+}
+
+// opened judges a frame as a decoder would.
+func (p *Participant) opened(now time.Time, r *reception, frame []byte) {
+	b, ok := p.bound[r.mid]
+	if !ok {
+		return // the binding ended between opening and here; cannot happen under one lock
+	}
+	t := p.trackOf(b)
+	if r.track != t {
+		r.track, r.decoder, r.running = t, decoder{}, false
+		t.resumed = true
+	}
+	event := FrameEvent{
+		At: now, From: t.stats.Conn, Source: t.stats.Source, Bytes: len(frame),
+	}
+	t.stats.Opened++
+	t.stats.Bytes += uint64(len(frame))
+	var err error
+	if f, ok := p.cfg.Clip.Find(frame); ok {
+		event.Layer, event.Index = f.Layer, f.Index
+		if r.codec == sframe.VP8 {
+			err = r.decoder.feed(f)
+			if f.Key {
+				t.stats.KeyFrames++
+			}
+		}
+	} else if f, ok := parseSynthetic(frame); ok && r.codec == sframe.VP8 {
+		event.Latency = now.Sub(f.sent)
+		switch {
+		case f.key:
+			t.stats.KeyFrames++
+			r.running = true
+		case !r.running:
+			err = errNoKeyFrame
+		case f.number != r.number:
+			err, r.running = errReference, false
+		}
+		r.number = f.number + 1
+	} else {
+		err = errUnknownFrame
+	}
+	switch err {
+	case nil:
+		event.Decoded = true
+		t.stats.decoded(now, event.Layer, t.resumed)
+		t.resumed = false
+	case errUnknownFrame:
+		t.stats.Unknown++
+	default:
+		t.stats.Undecodable++
+		if now.Sub(r.asked) >= askAgain {
+			r.asked = now
+			p.keys.out.KeyFrames = append(p.keys.out.KeyFrames, r.mid)
+		}
+	}
+	if p.cfg.Observer != nil {
+		p.cfg.Observer.ReceivedFrame(event)
+	}
+}
+
+func (p *Participant) trackOf(b room.Slot) *receivedTrack {
+	for _, t := range p.tracks {
+		if t.conn == b.Conn && t.source == b.Source {
+			return t
+		}
+	}
+	t := &receivedTrack{conn: b.Conn, source: b.Source, resumed: true}
+	t.stats = TrackStats{Conn: protocol.ConnID(b.Conn), Source: protocol.Sources()[b.Source], Layer: -1}
+	p.tracks = append(p.tracks, t)
+	return t
+}
+
+// flush hands out what the key state wants to have sent. It does not block: envelopes go through the queue of the writer, key
+// frame requests through that of the RTCP goroutine.
+func (p *Participant) flush() {
+	p.outbox = p.keys.takeSends(p.outbox)
+	if over := len(p.outbox) - maxOutbox; over > 0 {
+		p.count.envelopesDropped.Add(uint64(over))
+		p.outbox = p.outbox[:maxOutbox]
+	}
+	for _, mid := range p.keys.out.KeyFrames {
+		for _, r := range p.receptions {
+			if r.mid == mid && len(p.requests) < protocol.MaxSlots {
+				p.requests = append(p.requests, &rtcp.PictureLossIndication{MediaSSRC: r.ssrc})
+			}
+		}
+	}
+	p.keys.out.Reset()
+	if len(p.outbox) > 0 || len(p.requests) > 0 {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
