@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 )
 
 // KID names a key: context << 16 | leaf << 8 | epoch mod 256, the layout of
@@ -57,9 +58,10 @@ const (
 type suite struct {
 	id      uint16
 	keySize int
+	hash    func() hash.Hash
 }
 
-var aes128GCM = suite{id: 0x0004, keySize: 16}
+func aes128GCM() suite { return suite{id: 0x0004, keySize: 16, hash: sha256.New} }
 
 // Key is the key and salt of one KID. It is immutable and may be shared.
 type Key struct {
@@ -73,7 +75,7 @@ func DeriveKey(base []byte, kid KID) (*Key, error) {
 	if len(base) != BaseKeySize {
 		return nil, fmt.Errorf("sframe: base key has %d bytes, want %d", len(base), BaseKeySize)
 	}
-	return aes128GCM.derive(base, kid)
+	return aes128GCM().derive(base, kid)
 }
 
 // KID returns the name of the key.
@@ -98,14 +100,14 @@ func (s suite) derive(base []byte, kid KID) (*Key, error) {
 }
 
 func (s suite) expand(base []byte, kid KID) (key, salt []byte, err error) {
-	secret, err := hkdf.Extract(sha256.New, base, nil)
+	secret, err := hkdf.Extract(s.hash, base, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	if key, err = hkdf.Expand(sha256.New, secret, s.label("SFrame 1.0 Secret key ", kid), s.keySize); err != nil {
+	if key, err = hkdf.Expand(s.hash, secret, s.label("SFrame 1.0 Secret key ", kid), s.keySize); err != nil {
 		return nil, nil, err
 	}
-	salt, err = hkdf.Expand(sha256.New, secret, s.label("SFrame 1.0 Secret salt ", kid), nonceSize)
+	salt, err = hkdf.Expand(s.hash, secret, s.label("SFrame 1.0 Secret salt ", kid), nonceSize)
 	return key, salt, err
 }
 
