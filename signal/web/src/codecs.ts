@@ -8,8 +8,9 @@ const repair = "video/rtx";
 export const dependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 export const audioLevel = "urn:ietf:params:xml:ns:ssrc-audio-level";
 
-// Receivers in Chromium offer the dependency descriptor only when asked to.
-export const offerDependencyDescriptor = true;
+// Chromium offers the dependency descriptor for receivers only when asked to.
+// "stopped" here switches it off.
+const dependencyDescriptorDirection: RTCRtpTransceiverDirection = "sendrecv";
 
 /**
  * orderCodecs puts VP8 first, then what else may pass. With `shorten` the rest
@@ -38,7 +39,7 @@ export interface HeaderExtension {
 export function chooseExtensions(kind: "audio" | "video", extensions: readonly HeaderExtension[]): HeaderExtension[] {
   return extensions.map((e) => {
     if (e.uri === audioLevel) return { ...e, direction: "stopped" };
-    if (kind === "video" && offerDependencyDescriptor && e.uri === dependencyDescriptor) return { ...e, direction: "sendrecv" };
+    if (kind === "video" && e.uri === dependencyDescriptor) return { ...e, direction: dependencyDescriptorDirection };
     return e;
   });
 }

@@ -1,0 +1,91 @@
+// Buttons that several screens have.
+
+import { announce, el, on } from "./dom.ts";
+import { icon } from "./icons.ts";
+import type { DeviceKind, LocalMedia } from "./local_media.ts";
+import type { Problem } from "./problems.ts";
+
+const toggles = {
+  mic: { on: "mic", off: "micOff", key: "M", name: "Microphone", verbs: { off: "Mute", on: "Unmute" } },
+  camera: { on: "camera", off: "cameraOff", key: "V", name: "Camera", verbs: { off: "Camera off", on: "Camera on" } },
+} as const;
+
+/** toggle switches a device; render() brings it up to date. */
+export function toggle(local: LocalMedia, kind: DeviceKind): { button: HTMLButtonElement; render: () => void } {
+  const t = toggles[kind];
+  const face = el("span", { class: "face" });
+  const caption = el("span", { class: "caption" });
+  const button = el("button", { type: "button", class: "control", "data-device": kind }, face, caption);
+  on(button, "click", () => void local.setOn(kind, !wanted(local, kind)));
+  let shown: boolean | null = null;
+  const render = (): void => {
+    const isOn = wanted(local, kind);
+    if (shown === isOn) return;
+    shown = isOn;
+    face.replaceChildren(icon(isOn ? t.on : t.off));
+    caption.textContent = isOn ? t.verbs.off : t.verbs.on;
+    button.setAttribute("aria-label", t.name);
+    button.setAttribute("aria-pressed", String(isOn));
+    button.setAttribute("aria-keyshortcuts", t.key);
+    button.title = `${isOn ? t.verbs.off : t.verbs.on} (${t.key})`;
+    button.classList.toggle("off", !isOn);
+  };
+  render();
+  return { button, render };
+}
+
+function wanted(local: LocalMedia, kind: DeviceKind): boolean {
+  return kind === "mic" ? local.micOn : local.cameraOn;
+}
+
+/** deviceKeys lets M and V switch the devices; the result ends it. */
+export function deviceKeys(local: LocalMedia): () => void {
+  const keys: Record<string, DeviceKind> = { m: "mic", v: "camera" };
+  const listener = (event: KeyboardEvent): void => {
+    const kind = keys[event.key.toLowerCase()];
+    const typing = event.target instanceof Element && event.target.closest("input, select, textarea") !== null;
+    if (!kind || typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const next = !wanted(local, kind);
+    announce(`${toggles[kind].name} ${next ? "on" : "off"}`);
+    void local.setOn(kind, next);
+  };
+  addEventListener("keydown", listener);
+  return () => removeEventListener("keydown", listener);
+}
+
+/** copyLink copies the room's link, and says so in its own label for a moment. */
+export function copyLink(link: string, className: string): HTMLButtonElement {
+  const caption = el("span", { class: "caption" }, "Copy link");
+  const button = el("button", { type: "button", class: className, title: "Copy the link to this room" }, el("span", { class: "face" }, icon("link")), caption);
+  let back: number | undefined;
+  on(button, "click", () => {
+    navigator.clipboard.writeText(link).then(
+      () => say("Copied"),
+      () => say("Not allowed"),
+    );
+  });
+  const say = (text: string): void => {
+    caption.textContent = text;
+    announce(text === "Copied" ? "Link copied" : "The browser does not allow copying");
+    clearTimeout(back);
+    back = setTimeout(() => (caption.textContent = "Copy link"), 2000);
+  };
+  return button;
+}
+
+/** notice shows a problem inside a screen, with its action if it has one. */
+export function notice(problem: Problem, act: { label: string; run: () => void } | null): HTMLElement {
+  return el(
+    "div",
+    { class: "notice", role: "alert", "data-problem": problem.code },
+    icon("alert"),
+    el("p", {}, el("strong", {}, problem.title), " ", problem.text),
+    act && on(el("button", { type: "button", class: "button small" }, act.label), "click", act.run),
+  );
+}
+
+export function wordmark(): HTMLElement {
+  return el("a", { class: "wordmark", href: "/", "aria-label": "Sotto, start page" }, "sotto");
+}
+

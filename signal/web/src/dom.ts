@@ -1,0 +1,47 @@
+// Building elements. Text becomes text nodes, never markup.
+
+export type Child = Node | string | null | false;
+
+export interface Attributes {
+  class?: string;
+  id?: string;
+  type?: string;
+  role?: string;
+  title?: string;
+  for?: string;
+  href?: string;
+  tabindex?: string;
+  disabled?: boolean;
+  hidden?: boolean;
+  readonly?: boolean;
+  value?: string;
+  [data: `data-${string}`]: string;
+  [aria: `aria-${string}`]: string;
+}
+
+export function el<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Attributes = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes) as [string, string | boolean | undefined][]) {
+    if (value === undefined || value === false) continue;
+    element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((c) => c !== null && c !== false));
+  return element;
+}
+
+/** on adds a listener and returns the element, so that it fits into a tree of el(). */
+export function on<E extends HTMLElement, K extends keyof HTMLElementEventMap>(element: E, type: K, listener: (event: HTMLElementEventMap[K]) => void): E {
+  element.addEventListener(type, listener);
+  return element;
+}
+
+/** setText writes only what differs: screen readers repeat what is written again. */
+export function setText(element: Element, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** announce says something to a screen reader without showing it. */
+export function announce(text: string): void {
+  const region = document.getElementById("announce");
+  if (region) region.textContent = text;
+}

@@ -1,0 +1,43 @@
+// Line icons on a 24 x 24 grid.
+
+const paths = {
+  mic: ["M12 3a3 3 0 0 1 3 3v6a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3z", "M5.5 11.5a6.5 6.5 0 0 0 13 0", "M12 18v3"],
+  micOff: ["M15 9.5V6a3 3 0 0 0-5.8-1", "M9 9v3a3 3 0 0 0 4.6 2.5", "M5.5 11.5a6.5 6.5 0 0 0 10.6 5", "M18.5 11.5c0 .9-.2 1.8-.5 2.6", "M12 18v3", "M4 3l16 18"],
+  camera: ["M4.5 6.5h9a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-9a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2z", "M15.5 10.5 21.5 7v10l-6-3.5"],
+  cameraOff: ["M10 6.5h3.5a2 2 0 0 1 2 2v3", "M15.5 10.5 21.5 7v10l-4-2.3", "M15.3 16.4a2 2 0 0 1-1.8 1.1h-9a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2h.5", "M3 3l18 18"],
+  leave: ["M14 4.5H7a2 2 0 0 0-2 2v11a2 2 0 0 0 2 2h7", "M10.5 12H21", "M17.5 8.5 21 12l-3.5 3.5"],
+  link: ["M10 14a4 4 0 0 0 5.7 0l3-3A4 4 0 0 0 13 5.3l-1 1", "M14 10a4 4 0 0 0-5.7 0l-3 3A4 4 0 0 0 11 18.7l1-1"],
+  lock: ["M6.5 10.5h11a1.5 1.5 0 0 1 1.5 1.5v6.5a1.5 1.5 0 0 1-1.5 1.5h-11A1.5 1.5 0 0 1 5 18.5V12a1.5 1.5 0 0 1 1.5-1.5z", "M8 10.5V8a4 4 0 0 1 8 0v2.5"],
+  key: ["M8 11.5a4 4 0 1 0 0 8 4 4 0 0 0 0-8z", "M11 12.7 19.5 4.2", "M16 7.7l2.8 2.8"],
+  alert: ["M12 4 2.8 19.5h18.4z", "M12 10v4.5", "M12 17v.2"],
+} as const;
+
+export type IconName = keyof typeof paths;
+
+const svg = "http://www.w3.org/2000/svg";
+
+/** icon is decoration: the text beside it, or the label of its button, says what it means. */
+export function icon(name: IconName): SVGSVGElement {
+  const element = document.createElementNS(svg, "svg");
+  element.setAttribute("viewBox", "0 0 24 24");
+  element.setAttribute("class", "icon");
+  element.setAttribute("aria-hidden", "true");
+  for (const d of paths[name]) {
+    const path = document.createElementNS(svg, "path");
+    path.setAttribute("d", d);
+    element.append(path);
+  }
+  return element;
+}
+
+/** hairpin is the musical sign for growing quieter, and the mark of this page. */
+export function hairpin(): SVGSVGElement {
+  const element = document.createElementNS(svg, "svg");
+  element.setAttribute("viewBox", "0 0 120 24");
+  element.setAttribute("class", "hairpin");
+  element.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(svg, "path");
+  path.setAttribute("d", "M2 3 118 12 2 21");
+  element.append(path);
+  return element;
+}

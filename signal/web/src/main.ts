@@ -1,0 +1,175 @@
+// The page: finds out which room it is for and shows one screen after the other.
+
+import { Call } from "./call.ts";
+import { announce } from "./dom.ts";
+import { E2eeWorker, missing } from "./e2ee_worker.ts";
+import * as link from "./link.ts";
+import { LocalMedia } from "./local_media.ts";
+import { prejoinScreen } from "./prejoin_screen.ts";
+import { problem, type Problem, type ProblemCode } from "./problems.ts";
+import type { Source } from "./protocol.ts";
+import type { RosterChange } from "./roster.ts";
+import { RoomScreen } from "./room_screen.ts";
+import { messageScreen, problemScreen, startScreen } from "./start_screen.ts";
+import { TestHooks } from "./test_hooks.ts";
+
+const hooks = SOTTO_TEST_HOOKS ? new TestHooks() : null;
+
+/** What must be undone when the screen changes or the page goes away. */
+let disposeScreen: () => void = () => undefined;
+let leaveCall: () => void = () => undefined;
+
+function show(element: HTMLElement, title: string, dispose: () => void = () => undefined): void {
+  disposeScreen();
+  disposeScreen = dispose;
+  document.title = title;
+  document.getElementById("app")?.replaceChildren(element);
+  element.querySelector<HTMLElement>("[tabindex='-1']")?.focus();
+}
+
+/** fail ends whatever runs and shows why. */
+function fail(what: Problem): void {
+  leaveCall();
+  leaveCall = () => undefined;
+  show(problemScreen(what, () => location.reload()), `${what.title} - Sotto`);
+}
+
+function newWorker(secret: string | null): E2eeWorker {
+  return new E2eeWorker(secret, hooks?.beforeInit() ?? []);
+}
+
+/** workerProblem names what a worker said instead of "ready". */
+function workerProblem(error: unknown): Problem {
+  const code = error instanceof Error ? error.message : "";
+  const codes: Record<string, ProblemCode> = { bad_secret: "link_incomplete", unsupported: "browser_no_e2ee" };
+  return problem(codes[code] ?? "page_broken");
+}
+
+async function newRoom(): Promise<void> {
+  const worker = newWorker(null);
+  try {
+    const { roomId, secret } = await worker.ready();
+    const room: link.TabRoom = { roomId, secret, call: null };
+    link.remember(room);
+    history.pushState(null, "", `/r/${roomId}${location.search}`);
+    prejoin(room, worker, true);
+  } catch (error) {
+    worker.terminate();
+    fail(workerProblem(error));
+  }
+}
+
+/** enter takes the key out of the address bar before anything else happens. */
+function enter(roomId: string): void {
+  const fragment = location.hash;
+  if (fragment !== "") history.replaceState(null, "", location.pathname + location.search);
+  const stored = link.recall(roomId);
+  const secret = link.secretOfFragment(fragment) ?? (fragment === "" ? stored?.secret : null);
+  if (!secret) return fail(problem("link_incomplete"));
+  const room: link.TabRoom = { roomId, secret, call: stored?.secret === secret ? stored.call : null };
+  link.remember(room);
+  const worker = newWorker(secret);
+  worker.ready().then(
+    (ready) => {
+      if (ready.roomId === roomId) return;
+      worker.terminate();
+      link.forget();
+      fail(problem("link_mismatch"));
+    },
+    (error: unknown) => fail(workerProblem(error)),
+  );
+  prejoin(room, worker, false);
+}
+
+function prejoin(room: link.TabRoom, worker: E2eeWorker, isNew: boolean): void {
+  const local = new LocalMedia(hooks?.openCamera());
+  leaveCall = () => {
+    local.stop();
+    worker.terminate();
+  };
+  const join = (): void => inRoom(room, worker, local);
+  if (room.call) {
+    // A reload in a call: back in, with the same devices on.
+    void Promise.all([local.setOn("camera", room.call.camera), local.setOn("mic", room.call.mic)]);
+    return join();
+  }
+  const screen = prejoinScreen(local, link.roomLink(location.origin, room.roomId, room.secret), isNew, join);
+  show(screen.element, "Join - Sotto", () => screen.dispose());
+  void Promise.all([local.setOn("camera", true), local.setOn("mic", true)]);
+  if (hooks?.joinsByItself) join();
+}
+
+function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia): void {
+  const screen = new RoomScreen(local, link.roomLink(location.origin, room.roomId, room.secret), {
+    leave: () => call.leave(),
+    retry: () => call.retryNow(),
+    tiles: (tiles) => call.show(tiles),
+  });
+  const render = (change: RosterChange): void => {
+    const session = call.session;
+    if (!session) return;
+    const trackOf = (connId: string, source: Source): MediaStreamTrack | null => {
+      const mid = session.slots.midOf(connId, source);
+      return mid === undefined ? null : (session.media.track(mid) ?? null);
+    };
+    screen.people(session.roster.all(), change, trackOf, session.media.audioTracks());
+  };
+  const call = new Call(room.roomId, () => newWorker(room.secret), local, {
+    people: render,
+    slots: () => render({ changed: true }),
+    session: (session) => hooks?.observe(session),
+    state: (state) => {
+      switch (state.phase) {
+        case "left":
+          return over();
+        case "failed":
+          release();
+          return fail(state.problem);
+        case "live":
+          announce("You are in the room");
+      }
+      screen.state(state);
+    },
+  });
+  const keepDevices = (): void => link.remember({ ...room, call: { mic: local.micOn, camera: local.cameraOn } });
+  const release = (): void => {
+    leaveCall = () => undefined;
+    local.stop();
+    link.forget();
+  };
+  const over = (): void => {
+    release();
+    const act = { label: "Start page", run: () => location.assign("/") };
+    show(messageScreen("You have left", "This page has forgotten the room. To come back, open the link again.", act), "Left - Sotto");
+  };
+  leaveCall = () => {
+    call.session?.close();
+    local.stop();
+  };
+  local.subscribe(keepDevices);
+  keepDevices();
+  show(screen.element, "In the room - Sotto", () => screen.dispose());
+  screen.state(call.state);
+  screen.focus();
+  call.start(worker);
+}
+
+function start(): void {
+  const lacking = missing();
+  if (lacking) return fail(problem(lacking));
+  const roomId = link.roomOfPath(location.pathname);
+  if (roomId === null) show(startScreen(newRoom), "Sotto");
+  else enter(roomId);
+}
+
+// A closed tab leaves at once; what the tab remembers stays, for a reload.
+addEventListener("pagehide", () => leaveCall());
+// A page from the back-forward cache has left its call: start over.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+// Another link to this room pasted into this tab, or a step in the history: no load happens, so start over.
+addEventListener("hashchange", () => location.reload());
+addEventListener("popstate", () => location.reload());
+
+start();

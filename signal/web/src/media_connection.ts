@@ -1,0 +1,189 @@
+// The one RTCPeerConnection of a session. This side is the only offerer, so
+// offers never collide. Every sender and every receiver gets its encryption
+// transform when it is made, before anything can flow through it.
+
+import type { Source, TransformOptions } from "../../../e2ee/js/src/messages.ts";
+import { chooseExtensions, orderCodecs } from "./codecs.ts";
+import { layersFor } from "./simulcast.ts";
+import { poolSize } from "./slots.ts";
+
+export interface OfferedTrack {
+  mid: string;
+  source: Source;
+}
+
+/** exchange sends an offer and gives the answer's SDP. */
+export type Exchange = (sdp: string, tracks: OfferedTrack[]) => Promise<string>;
+
+/** makeTransform is E2eeWorker.transform. */
+export type MakeTransform = (options: TransformOptions) => RTCRtpScriptTransform;
+
+// A connection that reports "disconnected" may recover by itself; after this it
+// is given up, which leaves time to be back within 5 s.
+const disconnectedMs = 2500;
+
+// From the answer to "connected"; DTLS repeats a lost flight after 1 s.
+const connectMs = 8000;
+
+type Kind = "audio" | "video";
+
+export class MediaConnection {
+  readonly pc: RTCPeerConnection;
+  private readonly mic: RTCRtpTransceiver;
+  private readonly camera: RTCRtpTransceiver;
+  private readonly receivers: Record<Kind, RTCRtpTransceiver[]> = { audio: [], video: [] };
+  private readonly predicted = new Map<RTCRtpTransceiver, string>();
+  private negotiation: Promise<void> = Promise.resolve();
+  private watchdog: number | undefined;
+  private closed = false;
+
+  private readonly makeTransform: MakeTransform;
+  private readonly exchange: Exchange;
+  private readonly lost: () => void;
+
+  /** lost is called once when the path to the service is broken for good. */
+  constructor(makeTransform: MakeTransform, exchange: Exchange, lost: () => void) {
+    this.makeTransform = makeTransform;
+    this.exchange = exchange;
+    this.lost = lost;
+    this.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
+    this.pc.onconnectionstatechange = () => this.watch();
+    this.mic = this.addSender("audio", "mic", undefined);
+    this.camera = this.addSender("video", "camera", layersFor(0, 0));
+  }
+
+  async setMic(track: MediaStreamTrack | null): Promise<void> {
+    await this.mic.sender.replaceTrack(track);
+  }
+
+  /** setCamera sends this track, with the layers that fit its size. */
+  async setCamera(track: MediaStreamTrack | null): Promise<void> {
+    const { width = 0, height = 0 } = track?.getSettings() ?? {};
+    const layers = layersFor(width, height);
+    const parameters = this.camera.sender.getParameters();
+    for (const encoding of parameters.encodings) {
+      const layer = layers.find((l) => l.rid === encoding.rid);
+      if (layer) Object.assign(encoding, layer);
+    }
+    // Before the first negotiation there may be nothing to set yet.
+    if (parameters.encodings.length > 0) await this.camera.sender.setParameters(parameters).catch(() => undefined);
+    await this.camera.sender.replaceTrack(track);
+  }
+
+  /**
+   * negotiate grows the pool of receivers to what is wanted and offers, if this
+   * is the first time or the pool grew. Calls queue up behind each other.
+   */
+  negotiate(wanted: { audio: number; video: number }): Promise<void> {
+    this.negotiation = this.negotiation.then(async () => {
+      if (this.closed) return;
+      const grew = [this.grow("audio", wanted.audio), this.grow("video", wanted.video)].includes(true);
+      if (grew) await this.offer();
+    });
+    return this.negotiation;
+  }
+
+  /** track of the receiver with this mid. */
+  track(mid: string): MediaStreamTrack | undefined {
+    return this.ofMid(mid)?.receiver.track;
+  }
+
+  /** audioTracks are those of all audio receivers, filled or not. */
+  audioTracks(): MediaStreamTrack[] {
+    return this.receivers.audio.map((t) => t.receiver.track);
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.watchdog);
+    this.pc.onconnectionstatechange = null;
+    this.pc.close();
+  }
+
+  private addSender(kind: Kind, source: Source, sendEncodings: RTCRtpEncodingParameters[] | undefined): RTCRtpTransceiver {
+    const t = this.pc.addTransceiver(kind, { direction: "sendonly", ...(sendEncodings && { sendEncodings }) });
+    t.sender.transform = this.makeTransform({ side: "send", source });
+    this.prefer(t, kind);
+    return t;
+  }
+
+  private grow(kind: Kind, wanted: number): boolean {
+    const pool = this.receivers[kind];
+    const size = poolSize(pool.length, wanted);
+    const grew = size > pool.length;
+    while (pool.length < size) pool.push(this.addReceiver(kind));
+    return grew;
+  }
+
+  /**
+   * A receiver's transform must know its mid, and it must be there before the
+   * mid is: browsers number m-lines in the order they were added, so the mid is
+   * predicted here and checked in settleMids. Until the answer nothing is
+   * bound to a mid, and a frame under a wrong one would not open.
+   */
+  private addReceiver(kind: Kind): RTCRtpTransceiver {
+    const mid = String(this.pc.getTransceivers().length);
+    const t = this.pc.addTransceiver(kind, { direction: "recvonly" });
+    t.receiver.transform = this.makeTransform({ side: "receive", mid });
+    this.predicted.set(t, mid);
+    this.prefer(t, kind);
+    return t;
+  }
+
+  private settleMids(): void {
+    for (const [t, mid] of this.predicted) {
+      if (t.mid !== null && t.mid !== mid) t.receiver.transform = this.makeTransform({ side: "receive", mid: t.mid });
+    }
+    this.predicted.clear();
+  }
+
+  private prefer(t: RTCRtpTransceiver, kind: Kind): void {
+    const control = t.getHeaderExtensionsToNegotiate?.bind(t);
+    const codecs = RTCRtpReceiver.getCapabilities(kind)?.codecs;
+    // Header extension control tells Chromium from Firefox, which must keep all its payload types.
+    if (codecs) t.setCodecPreferences(orderCodecs(kind, codecs, control !== undefined));
+    if (control) t.setHeaderExtensionsToNegotiate?.(chooseExtensions(kind, control()));
+  }
+
+  private async offer(): Promise<void> {
+    await this.pc.setLocalDescription();
+    this.settleMids();
+    const sdp = this.pc.localDescription?.sdp ?? "";
+    const tracks: OfferedTrack[] = [];
+    if (this.mic.mid !== null) tracks.push({ mid: this.mic.mid, source: "mic" });
+    if (this.camera.mid !== null) tracks.push({ mid: this.camera.mid, source: "camera" });
+    const answer = await this.exchange(sdp, tracks);
+    if (this.closed) return;
+    await this.pc.setRemoteDescription({ type: "answer", sdp: answer });
+    if (this.pc.connectionState !== "connected") this.arm(connectMs);
+  }
+
+  private ofMid(mid: string): RTCRtpTransceiver | undefined {
+    return this.pc.getTransceivers().find((t) => t.mid === mid);
+  }
+
+  private watch(): void {
+    switch (this.pc.connectionState) {
+      case "connected":
+        clearTimeout(this.watchdog);
+        break;
+      case "disconnected":
+        this.arm(disconnectedMs);
+        break;
+      case "failed":
+        this.fail();
+        break;
+    }
+  }
+
+  private arm(ms: number): void {
+    clearTimeout(this.watchdog);
+    this.watchdog = setTimeout(() => this.fail(), ms);
+  }
+
+  private fail(): void {
+    if (this.closed) return;
+    this.close();
+    this.lost();
+  }
+}

@@ -1,0 +1,157 @@
+// In the room: the others, oneself, the state of the call, and the controls.
+
+import type { CallState } from "./call.ts";
+import { copyLink, deviceKeys, notice, toggle, wordmark } from "./controls.ts";
+import { announce, el, on, setText } from "./dom.ts";
+import { Grid } from "./grid.ts";
+import { icon } from "./icons.ts";
+import type { LocalMedia } from "./local_media.ts";
+import { problem, type Problem } from "./problems.ts";
+import type { Source } from "./protocol.ts";
+import { nameOf, type Member, type RosterChange } from "./roster.ts";
+import { AudioOutput, showTrack } from "./video.ts";
+import type { TileView } from "./wishes.ts";
+
+export interface RoomActions {
+  leave(): void;
+  retry(): void;
+  tiles(tiles: TileView[]): void;
+}
+
+export class RoomScreen {
+  readonly element: HTMLElement;
+  readonly grid: Grid;
+
+  private readonly audio: AudioOutput;
+  private readonly banner = el("div", { class: "banner" });
+  private readonly summary = el("p", { class: "summary" });
+  private readonly self: HTMLElement;
+  private readonly selfVideo = el("video", { class: "mirrored", "aria-hidden": "true" });
+  private readonly selfName = el("p", { class: "plate" }, el("span", { class: "name" }, "You"));
+  private readonly stage: HTMLElement;
+  private readonly ends: (() => void)[] = [];
+  private readonly shown = new Map<string, string>();
+
+  private readonly local: LocalMedia;
+  private readonly actions: RoomActions;
+
+  constructor(local: LocalMedia, link: string, actions: RoomActions) {
+    this.local = local;
+    this.actions = actions;
+    this.grid = new Grid((tiles) => actions.tiles(tiles));
+    this.audio = new AudioOutput((blocked) => this.show("sound", blocked ? problem("autoplay") : null, "Turn sound on", () => this.audio.resume()));
+    this.selfVideo.muted = true;
+    this.selfVideo.playsInline = true;
+    this.self = el("article", { class: "self", "aria-label": "You" }, el("span", { class: "monogram", "aria-hidden": "true" }), this.selfVideo, this.selfName);
+    const alone = el(
+      "section",
+      { class: "alone" },
+      el("h2", {}, "Nobody else is here yet"),
+      el("p", {}, "Whoever has the link can join."),
+      copyLink(link, "button"),
+    );
+    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, this.grid.element, this.self, alone);
+    const mic = toggle(local, "mic");
+    const camera = toggle(local, "camera");
+    const leave = el("button", { type: "button", class: "control leave", title: "Leave the room" }, el("span", { class: "face" }, icon("leave")), el("span", { class: "caption" }, "Leave"));
+    this.element = el(
+      "div",
+      { class: "room" },
+      el("header", { class: "top" }, wordmark(), this.summary),
+      this.banner,
+      this.stage,
+      el(
+        "footer",
+        { class: "bar", role: "toolbar", "aria-label": "Call controls" },
+        mic.button,
+        camera.button,
+        copyLink(link, "control"),
+        on(leave, "click", () => actions.leave()),
+      ),
+    );
+    const render = (): void => {
+      mic.render();
+      camera.render();
+      this.renderSelf();
+    };
+    this.ends.push(local.subscribe(render), deviceKeys(local));
+    render();
+    this.people([], { changed: true }, () => null, []);
+  }
+
+  /** people shows who is here; audioTracks are those of all audio receivers. */
+  people(members: readonly Member[], change: RosterChange, trackOf: (connId: string, source: Source) => MediaStreamTrack | null, audioTracks: readonly MediaStreamTrack[]): void {
+    this.grid.update(members, trackOf);
+    this.audio.show(audioTracks);
+    this.stage.classList.toggle("is-alone", members.length === 0);
+    if (change.joined) announce(`${nameOf(change.joined)} joined`);
+    if (change.left) announce(`${nameOf(change.left)} left`);
+    this.renderSummary(members);
+  }
+
+  state(state: CallState): void {
+    this.element.dataset["phase"] = state.phase;
+    switch (state.phase) {
+      case "connecting":
+        setText(this.summary, "Joining");
+        break;
+      case "reconnecting":
+        this.show("call", state.problem, "Try now", () => this.actions.retry());
+        break;
+      case "live":
+        this.show("call", null);
+        break;
+    }
+  }
+
+  focus(): void {
+    this.stage.focus();
+  }
+
+  dispose(): void {
+    for (const end of this.ends) end();
+    this.grid.dispose();
+    this.audio.show([]);
+    this.selfVideo.srcObject = null;
+  }
+
+  private renderSelf(): void {
+    showTrack(this.selfVideo, this.local.camera);
+    this.self.classList.toggle("live", this.local.camera !== null);
+    const off = !this.local.live("mic");
+    this.selfName.replaceChildren(...(off ? [el("span", { class: "muted" }, icon("micOff"), el("span", { class: "visually-hidden" }, "Muted"))] : []), el("span", { class: "name" }, "You"));
+    for (const kind of ["camera", "mic"] as const) {
+      this.show(kind, this.local.problems[kind], "Try again", () => void this.local.setOn(kind, true));
+    }
+  }
+
+  /** The words are about the others: one's own frames are always sealed. */
+  private renderSummary(members: readonly Member[]): void {
+    const mismatch = members.filter((m) => m.state === "mismatch").length;
+    const waiting = members.filter((m) => m.state === "waiting").length;
+    const text = mismatch > 0
+      ? `${people(mismatch)} with a key that does not fit`
+      : waiting > 0
+        ? `Waiting for ${waiting === 1 ? "a key" : `${waiting} keys`}`
+        : members.length === 0
+          ? "Encrypted room"
+          : `${people(members.length + 1)}, end-to-end encrypted`;
+    this.summary.dataset["state"] = mismatch > 0 ? "mismatch" : waiting > 0 ? "waiting" : "encrypted";
+    if (this.summary.textContent !== text) this.summary.replaceChildren(icon(mismatch > 0 ? "alert" : waiting > 0 ? "key" : "lock"), text);
+  }
+
+  /** show puts a problem into the banner under a name of its own, or takes it away. */
+  private show(name: string, what: Problem | null, label = "", run: () => void = () => undefined): void {
+    if ((this.shown.get(name) ?? null) === (what?.code ?? null)) return;
+    const at = [...this.shown.keys()].indexOf(name);
+    if (at >= 0) this.banner.children[at]?.remove();
+    this.shown.delete(name);
+    if (!what) return;
+    this.shown.set(name, what.code);
+    this.banner.append(notice(what, { label, run }));
+  }
+}
+
+function people(count: number): string {
+  return count === 1 ? "1 person" : `${count} people`;
+}

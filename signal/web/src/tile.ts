@@ -1,0 +1,68 @@
+// One person's picture, with name, microphone and encryption state.
+
+import type { PeerState } from "../../../e2ee/js/src/messages.ts";
+import { el, setText } from "./dom.ts";
+import { icon, type IconName } from "./icons.ts";
+import { hasLive, nameOf, type Member } from "./roster.ts";
+import type { Source } from "./protocol.ts";
+import { showTrack } from "./video.ts";
+
+const states: Record<PeerState, { icon: IconName; text: string }> = {
+  waiting: { icon: "key", text: "Waiting for key" },
+  encrypted: { icon: "lock", text: "Encrypted" },
+  mismatch: { icon: "alert", text: "Key mismatch" },
+};
+
+export class Tile {
+  readonly element: HTMLElement;
+  readonly connId: string;
+  readonly source: Source;
+  readonly video: HTMLVideoElement;
+
+  private readonly monogram = el("span", { class: "monogram", "aria-hidden": "true" });
+  private readonly name = el("span", { class: "name" });
+  private readonly muted = el("span", { class: "muted" });
+  private readonly state = el("span", { class: "state" });
+  private shownState: PeerState | null = null;
+
+  constructor(member: Member, source: Source) {
+    this.connId = member.connId;
+    this.source = source;
+    this.video = el("video", { "aria-hidden": "true" });
+    this.video.muted = true; // sound comes from the audio receivers
+    this.video.playsInline = true;
+    // A picture is one only when a frame was decoded: before, the element is black.
+    this.video.addEventListener("loadeddata", () => this.element.classList.add("has-picture"));
+    this.video.addEventListener("emptied", () => this.element.classList.remove("has-picture"));
+    this.muted.append(icon("micOff"), el("span", { class: "visually-hidden" }, "Muted"));
+    this.element = el(
+      "article",
+      { class: `tile tone-${member.leaf % 6}`, "data-conn-id": member.connId, "data-source": source, "data-leaf": String(member.leaf) },
+      this.monogram,
+      this.video,
+      this.state,
+      el("p", { class: "plate" }, this.muted, this.name),
+    );
+    this.update(member, null);
+  }
+
+  /** update shows what is known now. track is that of the slot this source is in, if any. */
+  update(member: Member, track: MediaStreamTrack | null): void {
+    const live = hasLive(member, this.source);
+    const name = this.source === "screen" ? `${nameOf(member)}, screen` : nameOf(member);
+    setText(this.name, name);
+    setText(this.monogram, String(member.leaf + 1));
+    this.muted.hidden = hasLive(member, "mic");
+    showTrack(this.video, track);
+    this.element.classList.toggle("live", live && member.state === "encrypted");
+    this.showState(member.state);
+    this.element.setAttribute("aria-label", [name, states[member.state].text, live ? "" : "camera off"].filter(Boolean).join(", "));
+  }
+
+  private showState(state: PeerState): void {
+    if (state === this.shownState) return;
+    this.shownState = state;
+    this.element.dataset["state"] = state;
+    this.state.replaceChildren(icon(states[state].icon), el("span", {}, states[state].text));
+  }
+}
