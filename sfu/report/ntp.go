@@ -49,6 +49,9 @@ func NewClock(ntp time.Time, rtp, rate uint32) Clock { return Clock{ntp, rtp, ra
 // Known reports whether a sender report was seen.
 func (c *Clock) Known() bool { return c.rate != 0 }
 
+// Reference returns what the sender report said.
+func (c *Clock) Reference() (ntp time.Time, rtp, rate uint32) { return c.ntp, c.rtp, c.rate }
+
 // At returns the RTP timestamp at a time of the sender's wall clock.
 func (c *Clock) At(ntp time.Time) uint32 {
 	return c.rtp + uint32(int64(ntp.Sub(c.ntp).Seconds()*float64(c.rate)))

@@ -16,6 +16,7 @@ const (
 	DropDescriptor                      // truncated or nonsense payload descriptor or dependency descriptor
 	DropEmpty                           // padding only
 	DropQueue                           // shed by a subscriber's pacer
+	DropTooOld                          // later than the ring reaches back, or too large for it
 	DropStale                           // overwritten in the ring before it was sent
 	DropCodec                           // the subscriber cannot receive the codec
 	DropReasons                         // number of reasons, for arrays
@@ -46,6 +47,8 @@ func (d DropReason) String() string {
 		return "empty"
 	case DropQueue:
 		return "queue"
+	case DropTooOld:
+		return "too_old"
 	case DropStale:
 		return "stale"
 	case DropCodec:
@@ -77,6 +80,6 @@ type Stats struct {
 	KeyRequestsOut  uint64 // PLI sent to publishers
 	LayerSwitches   uint64
 	FeedbackInvalid uint64 // RTCP for streams that the sender of it does not get
-	PacketsLost     uint64 // of publishers' streams, net of repairs, as of the last receiver report
+	PacketsLost     uint64 // of publishers' streams, repairs not counted, as of the last receiver report
 	PacketsExpected uint64
 }

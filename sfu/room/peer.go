@@ -1,0 +1,121 @@
+package room
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"sotto/sfu/bwe"
+	"sotto/sfu/pace"
+	"sotto/sfu/packet"
+	"sotto/sfu/unit"
+)
+
+// peer is one participant: what it publishes, and what it receives.
+type peer struct {
+	id   PeerID
+	ext  packet.Extensions
+	ssrc uint32 // ours, in the RTCP to this peer
+
+	// as a publisher
+	tracks     [MaxSources]*track
+	muted      [MaxSources]bool
+	incoming   []incoming // latched SSRCs, at most maxStreams
+	maxStreams int
+	recorder   bwe.Recorder
+	lastSSRC   uint32 // newest stream with a transport-wide number
+	in         bucket // what it may still send
+	clockShift time.Duration
+	clockKnown bool
+
+	// as a subscriber
+	slots     []*slot // in m-line order
+	retired   []*slot // no longer listed; kept because their SSRCs must never start over
+	wishes    []Wish
+	waiting   int // wanted tracks without a slot
+	estimator *bwe.Estimator
+	pacer     pace.Pacer
+	transport uint16 // next transport-wide number
+	repairs   bucket // what retransmissions may still take
+	rtt       time.Duration
+	dirty     bool      // allocate at the next housekeeping
+	allocAt   time.Time // allocate then at the latest
+	reportAt  time.Time
+}
+
+// incoming maps an SSRC to the stream that it carries or repairs.
+type incoming struct {
+	ssrc uint32
+	rtx  bool
+	s    *stream
+}
+
+func newPeer(now time.Time, j Join, rng *rand.Rand) *peer {
+	if j.MaxStreams <= 0 {
+		j.MaxStreams = DefaultMaxStreams
+	}
+	e := bwe.New(bwe.Config{})
+	p := &peer{
+		id: j.Peer, ext: j.Extensions, ssrc: rng.Uint32(), maxStreams: j.MaxStreams,
+		in:        newBucket(now, MaxPublish, time.Second),
+		estimator: e,
+		pacer:     pace.New(now, e.Estimate().Keep),
+		transport: uint16(rng.Uint32()),
+		rtt:       defaultRTT,
+		// Reports of the peers of a room are spread over the interval.
+		reportAt: now.Add(reportEvery/4 + time.Duration(rng.Int64N(int64(reportEvery/2)))),
+		allocAt:  now,
+	}
+	p.repairs = newBucket(now, e.Estimate().Keep/10, time.Second)
+	return p
+}
+
+// latched returns the entry of an SSRC, or nil. There are at most maxStreams of them.
+func (p *peer) latched(ssrc uint32) *incoming {
+	for i := range p.incoming {
+		if p.incoming[i].ssrc == ssrc {
+			return &p.incoming[i]
+		}
+	}
+	return nil
+}
+
+// unlatch forgets a stream and its repair stream.
+func (p *peer) unlatch(s *stream) {
+	p.incoming = slices.DeleteFunc(p.incoming, func(in incoming) bool { return in.s == s })
+}
+
+// slotOf returns the slot with an SSRC, or nil; RTX SSRCs are not looked for.
+func (p *peer) slotOf(ssrc uint32) *slot {
+	for _, s := range p.slots {
+		if s.SSRC == ssrc {
+			return s
+		}
+	}
+	return nil
+}
+
+// bucket is a token bucket of bytes.
+type bucket struct {
+	rate   unit.Bitrate
+	depth  time.Duration
+	tokens float64
+	at     time.Time
+}
+
+func newBucket(now time.Time, rate unit.Bitrate, depth time.Duration) bucket {
+	return bucket{rate: rate, depth: depth, tokens: float64(rate.Bytes(depth)), at: now}
+}
+
+// take takes n bytes, if they are there.
+func (b *bucket) take(now time.Time, n int) bool {
+	if d := now.Sub(b.at); d > 0 {
+		b.tokens = min(b.tokens+float64(b.rate)*d.Seconds()/8, float64(b.rate.Bytes(b.depth)))
+		b.at = now
+	}
+	if b.tokens < float64(n) {
+		return false
+	}
+	b.tokens -= float64(n)
+	return true
+}

@@ -1,0 +1,167 @@
+package room
+
+import (
+	"time"
+
+	"sotto/sfu/packet"
+)
+
+// HandleRTP takes one packet that from sent, as packet.Parse left it. p.Raw may be overwritten once HandleRTP has returned.
+//
+// The order matters: transport feedback sees every packet, whatever becomes of it; duplicates end before anything that
+// counts or forwards, since a second packet with one number would be sealed under the same nonce; what is muted is counted
+// as received but never stored.
+func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batch) {
+	pub := r.find(from)
+	if pub == nil {
+		r.drop(DropUnknownPeer)
+		return
+	}
+	if p.HasTransportSeq {
+		pub.recorder.Received(p.Arrival, p.TransportSeq)
+		pub.lastSSRC = p.SSRC
+		r.wake(pub.recorder.Next())
+	}
+	s, reason := r.identify(now, pub, p, out)
+	if s == nil {
+		r.drop(reason)
+		return
+	}
+	t := s.track
+	kind := t.source.Kind()
+	r.stats.In[kind].add(len(p.Raw))
+
+	p.ExtSeq = s.unwrap.Unwrap(p.Seq)
+	if !s.window.Add(p.ExtSeq) {
+		r.drop(DropDuplicate)
+		return
+	}
+	codec, rtx := t.codec(p.PT)
+	if codec == nil || rtx {
+		r.drop(DropPayloadType)
+		return
+	}
+	p.Codec, p.Layer = codec.Codec, s.layer
+	if p.Repaired {
+		r.stats.RTXIn++
+	} else {
+		s.recv.Received(p.Arrival, p.ExtSeq, p.TS, codec.ClockRate)
+	}
+	s.last = now
+	if pub.muted[t.source] {
+		r.drop(DropMuted)
+		return
+	}
+	if kind == Video && !pub.in.take(now, len(p.Raw)) {
+		r.drop(DropRate)
+		return
+	}
+	if err := s.desc.Read(p); err != nil {
+		r.drop(DropDescriptor)
+		return
+	}
+	s.rate.add(now, len(p.Raw))
+	r.watchLoss(now, pub, s, p, out)
+	r.watchKey(now, s, p)
+	if !s.live {
+		s.live = true
+		r.layersChanged(now, t, out)
+	}
+	if !t.started {
+		t.started = true
+		out.Events = append(out.Events, TrackStarted{pub.id, t.source})
+	}
+	q := s.ring.Put(p)
+	if q == nil {
+		r.drop(DropTooOld)
+		return
+	}
+	for _, sub := range t.subs {
+		r.forward(now, sub, q, out)
+	}
+}
+
+// identify finds the stream of a packet and restores a retransmitted one.
+func (r *Room) identify(now time.Time, pub *peer, p *packet.Packet, out *Batch) (*stream, DropReason) {
+	in := pub.latched(p.SSRC)
+	if in == nil {
+		var reason DropReason
+		if in, reason = r.latch(now, pub, p, out); in == nil {
+			return nil, reason
+		}
+	}
+	if !in.rtx {
+		return in.s, 0
+	}
+	for i := range in.s.track.def.Codecs {
+		if c := &in.s.track.def.Codecs[i]; c.RTX == p.PT {
+			switch err := p.UnwrapRTX(in.s.ssrc, c.PT); err {
+			case nil:
+				return in.s, 0
+			case packet.ErrPadding:
+				return nil, DropEmpty
+			default:
+				return nil, DropRTX
+			}
+		}
+	}
+	return nil, DropPayloadType
+}
+
+// latch ties a new SSRC to a layer, or to the retransmissions of one.
+func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet, out *Batch) (*incoming, DropReason) {
+	t, layer, rtx := pub.locate(p)
+	if t == nil || layer < 0 || layer >= len(t.streams) {
+		return nil, DropUnknownStream
+	}
+	s := t.streams[layer]
+	if rtx {
+		if s == nil {
+			return nil, DropRTX // nothing to restore yet
+		}
+		for i := range pub.incoming {
+			if in := &pub.incoming[i]; in.s == s && in.rtx {
+				in.ssrc = p.SSRC // one repair stream per stream: the newest
+				return in, 0
+			}
+		}
+		return pub.add(incoming{p.SSRC, true, s})
+	}
+	if c, _ := t.codec(p.PT); c == nil {
+		return nil, DropPayloadType
+	}
+	if s != nil {
+		if now.Sub(s.latched) < relatchAfter {
+			return nil, DropUnknownStream
+		}
+		pub.unlatch(s)
+	}
+	fresh := newStream(now, p.SSRC, t, int8(layer))
+	in, reason := pub.add(incoming{p.SSRC, false, fresh})
+	if in == nil {
+		return nil, reason
+	}
+	t.streams[layer] = fresh
+	if s != nil { // the publisher restarted: numbers and clock begin anew
+		for _, sub := range t.subs {
+			sub.sw.Reset(fresh.layer)
+		}
+	}
+	r.layersChanged(now, t, out)
+	return in, 0
+}
+
+func (p *peer) add(in incoming) (*incoming, DropReason) {
+	if len(p.incoming) >= p.maxStreams {
+		return nil, DropStreamLimit
+	}
+	p.incoming = append(p.incoming, in)
+	return &p.incoming[len(p.incoming)-1], 0
+}
+
+// layersChanged lets a track's subscribers choose again at once.
+func (r *Room) layersChanged(now time.Time, t *track, out *Batch) {
+	for _, sub := range t.subs {
+		r.allocate(now, sub.peer, out)
+	}
+}

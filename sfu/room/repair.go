@@ -1,0 +1,125 @@
+package room
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"sotto/sfu/packet"
+)
+
+const (
+	// repairMemory is how many retransmissions of a slot are remembered, to refuse them within a round trip.
+	repairMemory = 128
+	// maxAsked bounds the numbers of one RTCP compound that are answered.
+	maxAsked = 256
+	// minRepairGap is the least time between two retransmissions of one packet.
+	minRepairGap = 20 * time.Millisecond
+)
+
+// watchLoss notes a packet for the loss detector and asks for what has proven missing.
+func (r *Room) watchLoss(now time.Time, p *peer, s *stream, pkt *packet.Packet, out *Batch) {
+	if s.track.source.Kind() == Audio {
+		return // nobody negotiates NACK for audio: a late sound is worth nothing
+	}
+	s.loss.Received(now, pkt.ExtSeq)
+	if due := s.loss.Next(); !due.IsZero() {
+		if now.Before(due) {
+			r.wake(due)
+		} else {
+			r.ask(now, p, s, out)
+		}
+	}
+}
+
+// askMissing asks a publisher for what is due on all its streams.
+func (r *Room) askMissing(now time.Time, p *peer, out *Batch) {
+	for i := range p.incoming {
+		if in := &p.incoming[i]; !in.rtx && !in.s.loss.Next().IsZero() {
+			r.ask(now, p, in.s, out)
+		}
+	}
+}
+
+func (r *Room) ask(now time.Time, p *peer, s *stream, out *Batch) {
+	r.nacks = s.loss.Missing(now, p.rtt, r.nacks[:0])
+	r.wake(s.loss.Next())
+	if len(r.nacks) == 0 {
+		return
+	}
+	slices.SortFunc(r.nacks, func(a, b uint16) int { return int(int16(a - b)) })
+	r.stats.NACKsOut += uint64(len(r.nacks))
+	out.RTCP = append(out.RTCP, Feedback{p.id, &rtcp.TransportLayerNack{
+		SenderSSRC: p.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(r.nacks),
+	}})
+}
+
+// onNACK answers a subscriber's request with retransmissions. asked counts the numbers of the compound so far.
+func (r *Room) onNACK(now time.Time, p *peer, n *rtcp.TransportLayerNack, asked int, out *Batch) int {
+	s := p.slotOf(n.MediaSSRC)
+	if s == nil {
+		r.stats.FeedbackInvalid++
+		return asked
+	}
+	p.repairs.rate = p.estimator.Estimate().Keep / 10
+	for _, pair := range n.Nacks {
+		seq, rest := pair.PacketID, pair.LostPackets
+		for more := true; more; {
+			if asked >= maxAsked {
+				return asked
+			}
+			asked++
+			r.stats.NACKsIn++
+			if !r.repair(now, s, seq, out) {
+				r.stats.RTXRefused++
+			}
+			// The next set bit of the mask, RFC 4585 6.2.1.
+			more = rest != 0
+			for seq++; more && rest&1 == 0; seq++ {
+				rest >>= 1
+			}
+			rest >>= 1
+		}
+	}
+	return asked
+}
+
+// repair sends one packet again, on the slot's RTX stream and under a new number there.
+func (r *Room) repair(now time.Time, s *slot, seq uint16, out *Batch) bool {
+	if s.track == nil || s.RTXSSRC == 0 {
+		return false
+	}
+	p := s.peer
+	memory := &s.repaired[seq%repairMemory]
+	if memory.seq == seq && !memory.at.IsZero() && now.Sub(memory.at) < max(p.rtt, minRepairGap) {
+		return false // on its way
+	}
+	rung, ext, o, ok := s.sw.Repair(seq)
+	if !ok || rung < 0 || int(rung) >= len(s.track.streams) {
+		return false
+	}
+	st := s.track.streams[rung]
+	if st == nil || ext < st.key.ext && s.keySent.After(st.key.at.Add(-time.Nanosecond)) {
+		return false // the receiver goes on with the key frame after it
+	}
+	q := st.ring.Get(ext)
+	if q == nil || s.pts[q.Codec].rtx == 0 {
+		return false
+	}
+	send := packet.Outgoing{
+		Packet: q, Ext: ext,
+		SSRC: s.RTXSSRC, TS: o.TS, Seq: s.rtxSeq, PT: uint8(s.pts[q.Codec].rtx), Marker: q.Marker,
+		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0, RTX: true, OSN: seq,
+	}
+	size := send.Size(&p.ext) + sealOverhead
+	if !p.repairs.take(now, size) {
+		return false
+	}
+	memory.seq, memory.at = seq, now
+	s.rtxSeq++
+	r.stats.RTXOut++
+	p.pacer.Bypass(now, size)
+	r.send(now, p, &send, size, s.Kind, out)
+	return true
+}

@@ -1,0 +1,122 @@
+package room
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"sotto/sfu/report"
+)
+
+// maxBlocks is how many reception reports fit one packet (RFC 3550 6.4.1).
+const maxBlocks = 31
+
+// onSenderReport takes a publisher's sender report: the clock of one of its streams.
+func (r *Room) onSenderReport(now time.Time, p *peer, sr *rtcp.SenderReport) {
+	in := p.latched(sr.SSRC)
+	if in == nil || in.rtx {
+		r.stats.FeedbackInvalid++
+		return
+	}
+	s := in.s
+	rate := s.clockRate()
+	if rate == 0 {
+		return
+	}
+	ntp := report.FromNTP(sr.NTPTime)
+	s.recv.SenderReport(now, sr.NTPTime)
+	s.clock = report.NewClock(ntp, sr.RTPTime, rate)
+	// All streams of a peer share its wall clock, so one shift to ours keeps them in step. It moves only when the peer's
+	// clock was set.
+	if shift := now.Sub(ntp); !p.clockKnown || (shift-p.clockShift).Abs() > time.Second {
+		p.clockShift, p.clockKnown = shift, true
+	}
+	for _, sub := range s.track.subs {
+		s.clockTo(sub)
+	}
+}
+
+// clockRate returns the clock rate of the stream's codecs in Hz: one for all of video, and of audio.
+func (s *stream) clockRate() uint32 {
+	for _, c := range s.track.def.Codecs {
+		if c.ClockRate != 0 {
+			return c.ClockRate
+		}
+	}
+	return 0
+}
+
+// clockTo gives the stream's clock to a subscription, so that timestamps line up over a switch.
+func (s *stream) clockTo(sub *slot) {
+	ntp, rtp, rate := s.clock.Reference()
+	sub.sw.SetClock(s.layer, ntp, rtp, rate)
+}
+
+// onReceptions takes a subscriber's reception reports: the round-trip time.
+func (r *Room) onReceptions(now time.Time, p *peer, blocks []rtcp.ReceptionReport) {
+	for i := range blocks[:min(len(blocks), maxBlocks)] {
+		s := p.slotOf(blocks[i].SSRC)
+		if s == nil {
+			continue // its RTX streams are reported too
+		}
+		if rtt, ok := s.sent.RTT(now, &blocks[i]); ok {
+			p.rtt = min(max(rtt, time.Millisecond), 2*time.Second)
+		}
+	}
+}
+
+// sendReports sends the reports of an interval: sender reports for what the peer gets, receiver reports for what it sends.
+func (r *Room) sendReports(now time.Time, p *peer, out *Batch) {
+	for _, s := range p.slots {
+		if s.track == nil || s.sent.Packets() == s.told {
+			continue
+		}
+		rung := s.sw.Current()
+		if rung < 0 || s.track.streams[rung] == nil {
+			continue
+		}
+		// Without a sender report of the publisher nothing is known about its clock, and a guess would put sound and
+		// picture out of step.
+		clock, pub := &s.track.streams[rung].clock, s.track.peer
+		if !clock.Known() {
+			continue
+		}
+		s.told = s.sent.Packets()
+		rtp := clock.At(now.Add(-pub.clockShift)) + s.shift
+		out.RTCP = append(out.RTCP, Feedback{p.id, s.sent.Report(now, now, s.SSRC, rtp)})
+	}
+	var blocks []rtcp.ReceptionReport
+	for i := range p.incoming {
+		in := &p.incoming[i]
+		if in.rtx || !in.s.recv.Started() || len(blocks) == maxBlocks {
+			continue
+		}
+		lost, expected := in.s.recv.Lost(), in.s.recv.Expected()
+		r.stats.PacketsExpected += expected - in.s.expected
+		if lost > in.s.lost {
+			r.stats.PacketsLost += uint64(lost - in.s.lost)
+		}
+		in.s.expected, in.s.lost = expected, max(lost, in.s.lost)
+		blocks = append(blocks, in.s.recv.Report(now, in.ssrc))
+	}
+	if len(blocks) > 0 {
+		out.RTCP = append(out.RTCP, Feedback{p.id, &rtcp.ReceiverReport{SSRC: p.ssrc, Reports: blocks}})
+	}
+}
+
+// sendFeedback sends the transport-wide feedback that is due to a publisher.
+func (r *Room) sendFeedback(now time.Time, p *peer, out *Batch) {
+	due := p.recorder.Next()
+	if due.IsZero() {
+		return
+	}
+	if now.Before(due) {
+		r.wake(due)
+		return
+	}
+	r.feedback = p.recorder.Feedback(now, p.ssrc, p.lastSSRC, r.feedback[:0])
+	for _, fb := range r.feedback {
+		out.RTCP = append(out.RTCP, Feedback{p.id, fb})
+	}
+	clear(r.feedback)
+}

@@ -1,0 +1,113 @@
+package room
+
+import (
+	"time"
+
+	"sotto/sfu/loss"
+	"sotto/sfu/packet"
+	"sotto/sfu/report"
+	"sotto/sfu/ring"
+	"sotto/sfu/seq"
+	"sotto/sfu/unit"
+)
+
+const (
+	// videoRing packets are kept of a video stream: about a second of 5 Mbit/s; audioRing about a second of 20 ms frames.
+	videoRing = 512
+	audioRing = 64
+	// liveFor is how long a layer counts as sent after its last packet. A publisher stops layers for want of bandwidth;
+	// a track's only stream is live while it exists, since a still screen may send a frame a minute.
+	liveFor = 1500 * time.Millisecond
+	// relatchAfter is the least time between two SSRCs for one layer, so that invented SSRCs cannot make subscribers ask
+	// for key frames all the time.
+	relatchAfter = time.Second
+)
+
+// stream is one received RTP stream: a layer of a track.
+type stream struct {
+	ssrc    uint32
+	track   *track
+	layer   int8
+	latched time.Time
+
+	unwrap   seq.Unwrapper
+	window   seq.Window
+	desc     packet.Descriptor
+	ring     *ring.Ring
+	loss     loss.Detector
+	recv     report.Receiver
+	clock    report.Clock
+	rate     meter
+	expected uint64 // as counted in the room's statistics
+	lost     int64
+
+	last   time.Time // arrival of the newest packet
+	live   bool
+	height uint16 // lines, 0 unknown
+
+	key keyState
+}
+
+func newStream(now time.Time, ssrc uint32, t *track, layer int8) *stream {
+	size := videoRing
+	if t.source.Kind() == Audio {
+		size = audioRing
+	}
+	return &stream{
+		ssrc: ssrc, track: t, layer: layer, latched: now, last: now, live: true, ring: ring.New(size), rate: meter{since: now},
+	}
+}
+
+// pause forgets what a pause of the media makes meaningless.
+func (s *stream) pause() {
+	s.loss = loss.Detector{}
+	s.key.wanted = false
+}
+
+// meter measures a rate over windows of half a second and keeps the mean of the last two.
+type meter struct {
+	since     time.Time
+	bytes     int
+	now, then unit.Bitrate
+	windows   uint8
+}
+
+const meterWindow = 500 * time.Millisecond
+
+func (m *meter) add(now time.Time, n int) {
+	m.bytes += n
+	if d := now.Sub(m.since); d >= meterWindow {
+		m.then, m.now = m.now, unit.RateOf(m.bytes, d)
+		m.since, m.bytes = now, 0
+		m.windows = min(m.windows+1, 2)
+	}
+}
+
+// rate returns the measured rate, or guess while there is none.
+func (m *meter) rate(guess unit.Bitrate) unit.Bitrate {
+	switch m.windows {
+	case 0:
+		return guess
+	case 1:
+		return m.now
+	}
+	return (m.now + m.then) / 2
+}
+
+// liveness brings the live marks of a peer's streams up to date and reports whether one changed.
+func (p *peer) liveness(now time.Time) (changed bool) {
+	for _, t := range p.tracks {
+		if t == nil || t.layers() == 1 {
+			continue
+		}
+		for _, s := range t.streams {
+			if s == nil {
+				continue
+			}
+			if live := now.Sub(s.last) < liveFor; live != s.live {
+				s.live, changed = live, true
+			}
+		}
+	}
+	return changed
+}

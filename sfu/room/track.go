@@ -1,0 +1,204 @@
+package room
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"sotto/sfu/layer"
+	"sotto/sfu/packet"
+)
+
+// track is one published m-line: up to three streams of the same picture, or one of sound.
+type track struct {
+	peer    *peer
+	source  Source
+	def     PublishedTrack
+	streams [layer.MaxRungs]*stream // by layer; nil: not seen
+	subs    []*slot                 // ascending by peer
+	started bool                    // TrackStarted was told
+	keyAt   time.Time               // last key frame request for any layer
+}
+
+const (
+	maxCodecs = 16
+	maxMID    = 32
+)
+
+// publish replaces a peer's tracks.
+func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch) error {
+	var seen [MaxSources]bool
+	for i := range defs {
+		d := &defs[i]
+		switch {
+		case d.Source >= MaxSources || seen[d.Source]:
+			return fmt.Errorf("%w: source %d", ErrInvalid, d.Source)
+		case len(d.Codecs) == 0 || len(d.SSRCs) < len(d.RTX):
+			return fmt.Errorf("%w: track without codecs or RTX without stream", ErrInvalid)
+		case len(d.RIDs) > layer.MaxRungs || len(d.SSRCs) > layer.MaxRungs || len(d.Codecs) > maxCodecs || len(d.MID) > maxMID:
+			return fmt.Errorf("%w: layers or codecs of a track", ErrLimit)
+		}
+		seen[d.Source] = true
+	}
+	for s, t := range p.tracks {
+		if t == nil {
+			continue
+		}
+		i := slices.IndexFunc(defs, func(d PublishedTrack) bool { return d.Source == Source(s) })
+		if i >= 0 && t.same(&defs[i]) {
+			t.def = defs[i]
+			continue
+		}
+		r.stopTrack(t, out)
+		p.tracks[s] = nil
+	}
+	for _, d := range defs {
+		if p.tracks[d.Source] == nil {
+			p.tracks[d.Source] = &track{peer: p, source: d.Source, def: d}
+		}
+	}
+	r.assignAll(now, out)
+	return nil
+}
+
+// same reports whether d describes the same streams, so that they may go on.
+func (t *track) same(d *PublishedTrack) bool {
+	return t.def.MID == d.MID && slices.Equal(t.def.RIDs, d.RIDs) &&
+		slices.Equal(t.def.SSRCs, d.SSRCs) && slices.Equal(t.def.RTX, d.RTX)
+}
+
+// stopTrack withdraws a track: its streams are forgotten and its slots are free.
+func (r *Room) stopTrack(t *track, out *Batch) {
+	for i, s := range t.streams {
+		if s != nil {
+			t.peer.unlatch(s)
+			t.streams[i] = nil
+		}
+	}
+	for len(t.subs) > 0 {
+		t.subs[len(t.subs)-1].release()
+	}
+	if t.started {
+		t.started = false
+		out.Events = append(out.Events, TrackStopped{t.peer.id, t.source})
+	}
+}
+
+// mute makes HandleRTP drop a source's media. What comes after it does not continue what came before: subscribers wait for
+// a key frame.
+func (r *Room) mute(now time.Time, p *peer, source Source, muted bool, out *Batch) error {
+	if source >= MaxSources {
+		return fmt.Errorf("%w: source %d", ErrInvalid, source)
+	}
+	if p.muted[source] == muted {
+		return nil
+	}
+	p.muted[source] = muted
+	t := p.tracks[source]
+	if t == nil {
+		return nil
+	}
+	if !muted {
+		for _, s := range t.subs {
+			r.wantKey(now, s, out)
+		}
+		return nil
+	}
+	for _, s := range t.streams {
+		if s != nil {
+			s.pause()
+			for _, sub := range t.subs {
+				sub.sw.Reset(s.layer)
+			}
+		}
+	}
+	if t.started {
+		t.started = false
+		out.Events = append(out.Events, TrackStopped{p.id, source})
+	}
+	return nil
+}
+
+// codec returns what a payload type of the track carries, and whether it is the retransmission format.
+func (t *track) codec(pt uint8) (c *PayloadType, rtx bool) {
+	for i := range t.def.Codecs {
+		switch c := &t.def.Codecs[i]; {
+		case c.PT == pt:
+			return c, false
+		case c.RTX == pt && pt != 0:
+			return c, true
+		}
+	}
+	return nil, false
+}
+
+// layers returns how many layers the track may have.
+func (t *track) layers() int { return max(len(t.def.RIDs), len(t.def.SSRCs), 1) }
+
+// rid returns the layer of a RID, or -1.
+func (t *track) rid(rid []byte) int {
+	for i, name := range t.def.RIDs {
+		if name == string(rid) {
+			return i
+		}
+	}
+	return -1
+}
+
+// byMID returns the track with a MID, or nil.
+func (p *peer) byMID(mid []byte) *track {
+	for _, t := range p.tracks {
+		if t != nil && t.def.MID == string(mid) {
+			return t
+		}
+	}
+	return nil
+}
+
+// byRID returns the only track with RIDs; without a MID nothing else tells simulcast tracks apart.
+func (p *peer) byRID() (found *track) {
+	for _, t := range p.tracks {
+		if t != nil && len(t.def.RIDs) > 0 {
+			if found != nil {
+				return nil
+			}
+			found = t
+		}
+	}
+	return found
+}
+
+// locate finds the track and layer of a packet with an unknown SSRC: by what signaling declared, else by MID and RID
+// (RFC 8843 9.2, RFC 8852).
+func (p *peer) locate(pkt *packet.Packet) (t *track, at int, rtx bool) {
+	for _, t := range p.tracks {
+		if t == nil {
+			continue
+		}
+		if i := slices.Index(t.def.SSRCs, pkt.SSRC); i >= 0 {
+			return t, i, false
+		}
+		if i := slices.Index(t.def.RTX, pkt.SSRC); i >= 0 {
+			return t, i, true
+		}
+	}
+	if pkt.MID.Len > 0 {
+		t = p.byMID(pkt.Bytes(pkt.MID))
+	} else if pkt.RID.Len > 0 || pkt.RepairedRID.Len > 0 {
+		t = p.byRID()
+	}
+	if t == nil {
+		return nil, 0, false
+	}
+	if _, rtx = t.codec(pkt.PT); rtx {
+		if pkt.RepairedRID.Len > 0 {
+			return t, t.rid(pkt.Bytes(pkt.RepairedRID)), true
+		}
+	} else if pkt.RID.Len > 0 {
+		return t, t.rid(pkt.Bytes(pkt.RID)), false
+	}
+	if len(t.def.RIDs) > 0 {
+		return t, -1, rtx // one of several layers, but it does not say which
+	}
+	return t, 0, rtx
+}
