@@ -167,3 +167,17 @@ func required(m Message) []string {
 	}
 	return nil
 }
+
+// BeginsOffer reports whether the beginning of a message says that it is an
+// offer: the one message of a client that may exceed MaxMessage. The type must
+// be the first member, so that a reader can tell before it has it all.
+func BeginsOffer(prefix []byte) bool {
+	s := scanner{b: prefix}
+	for _, token := range []string{"{", `"type"`, ":", `"offer"`} {
+		s.space()
+		if s.word(token) != nil {
+			return false
+		}
+	}
+	return true
+}

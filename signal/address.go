@@ -1,0 +1,97 @@
+package signal
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// maxAddresses bounds the table of client addresses.
+const maxAddresses = 1 << 16
+
+// address is what one client address has open and may open. Guarded by Server.mu.
+type address struct {
+	open int
+	rate bucket
+}
+
+// addresses bounds what one client address opens. Guarded by Server.mu.
+type addresses struct {
+	maxOpen, perSecond int
+	table              map[netip.Addr]*address
+}
+
+// open counts a new connection, or says why it is refused.
+func (a *addresses) open(now time.Time, ip netip.Addr) (refused string) {
+	if !limited(ip) {
+		return ""
+	}
+	ip = prefix(ip)
+	e := a.table[ip]
+	if e == nil {
+		if len(a.table) >= maxAddresses {
+			a.forget(now)
+		}
+		if len(a.table) >= maxAddresses {
+			return refusedFull
+		}
+		e = &address{rate: newBucket(a.perSecond, a.perSecond)}
+		a.table[ip] = e
+	}
+	switch {
+	case !e.rate.take(now, 1):
+		return refusedAddressRate
+	case e.open >= a.maxOpen:
+		return refusedAddressOpen
+	}
+	e.open++
+	return ""
+}
+
+// closed counts a connection less.
+func (a *addresses) closed(now time.Time, ip netip.Addr) {
+	if !limited(ip) {
+		return
+	}
+	ip = prefix(ip)
+	e := a.table[ip]
+	e.open--
+	if e.open == 0 && e.rate.full(now) {
+		delete(a.table, ip)
+	}
+}
+
+// forget drops the addresses that have nothing open and their rate back.
+func (a *addresses) forget(now time.Time) {
+	for ip, e := range a.table {
+		if e.open == 0 && e.rate.full(now) {
+			delete(a.table, ip)
+		}
+	}
+}
+
+// limited says whether an address is bounded. Loopback is a proxy that bounds
+// its clients itself, or a developer; no address is a transport without any.
+func limited(ip netip.Addr) bool { return ip.IsValid() && !ip.IsLoopback() }
+
+// prefix is what one client owns: an IPv4 address or an IPv6 /64.
+func prefix(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	if ip.Is4() {
+		return ip
+	}
+	p, err := ip.Prefix(64)
+	if err != nil {
+		return ip
+	}
+	return p.Addr()
+}
+
+// remoteAddress is the address at the other end of the connection.
+func remoteAddress(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}

@@ -1,0 +1,396 @@
+package signal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/zap"
+
+	"sotto/signal/protocol"
+)
+
+// session is one WebSocket connection.
+type session struct {
+	server *Server
+	ws     *websocket.Conn
+	queue  *queue
+	meter  *meter
+	host   string
+	nonce  [32]byte
+	log    *zap.Logger
+	cancel context.CancelFunc // cuts the connection
+
+	// media is set at admission, for the events of the media node.
+	media atomic.Pointer[negotiation]
+
+	// These belong to the reading goroutine.
+	state   state
+	bucket  bucket
+	badSeen int // messages that broke a rule of the decoder
+	buffer  []byte
+}
+
+// state is where a session stands. The set is closed.
+type state interface{ isState() }
+
+// connecting waits for the first message.
+type connecting struct{ timeout *time.Timer }
+
+// admitted is a member of a room.
+type admitted struct {
+	member      *member
+	negotiation *negotiation
+}
+
+// closed is over: nothing more is read.
+type closed struct{}
+
+func (connecting) isState() {}
+func (admitted) isState()   {}
+func (closed) isState()     {}
+
+// refusal is an error for the client.
+type refusal struct {
+	id    *uint32 // of the request
+	code  protocol.Code
+	text  string
+	fatal bool
+}
+
+func (e *refusal) Error() string { return fmt.Sprintf("%s: %s", e.code, e.text) }
+
+// errLeft ends a session because its client said leave.
+var errLeft = errors.New("signal: left")
+
+// errGone ends a session because its connection broke.
+var errGone = errors.New("signal: connection gone")
+
+// maxBad is how many messages may break a rule of the decoder.
+const maxBad = 3
+
+// messageTimeout bounds the time between the first and the last byte of a message.
+const messageTimeout = 15 * time.Second
+
+// keepBuffer is the largest buffer in bytes that a session keeps between messages.
+const keepBuffer = 16 << 10
+
+// run serves the connection until it ends. It returns when all goroutines of
+// the session have.
+func (s *session) run(ctx context.Context) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		defer s.cancel() // nothing can be sent: stop reading too
+		s.write(ctx)
+	}()
+	pinged := make(chan struct{})
+	go func() {
+		defer close(pinged)
+		s.ping(ctx)
+	}()
+
+	_, _ = rand.Read(s.nonce[:]) // never fails (crypto/rand)
+	s.send(&protocol.Hello{Version: protocol.Version, Nonce: s.nonce[:], Limits: s.server.announced})
+	s.state = connecting{timeout: time.AfterFunc(s.server.limits.ConnectTimeout, func() {
+		s.end(&refusal{code: protocol.CodeConnectTimeout, text: "no connect in time", fatal: true})
+	})}
+
+	err := s.read(ctx)
+	s.finish(err)
+	<-written
+	<-pinged // the writer has cancelled ctx
+}
+
+// finish leaves the room, then the media node, and ends the connection.
+func (s *session) finish(err error) {
+	left := protocol.LeftGone
+	var r *refusal
+	switch {
+	case errors.Is(err, errLeft):
+		left = protocol.LeftLeave
+		s.queue.finish(ending{status: websocket.StatusNormalClosure})
+	case errors.As(err, &r):
+		left = protocol.LeftError
+		s.end(r)
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		left = protocol.LeftError
+		s.queue.finish(ending{status: websocket.StatusMessageTooBig, reason: string(protocol.CodeTooLarge)})
+	default:
+		s.queue.finish(ending{status: websocket.StatusNormalClosure})
+	}
+	switch st := s.state.(type) {
+	case connecting:
+		st.timeout.Stop()
+	case admitted:
+		st.member.room.leave(st.member, left)
+		st.negotiation.close()
+		st.member.room.forget(st.member)
+		s.server.release(st.member.room)
+		s.log.Info("member left", logRoom(st.member.room.id), logConn(st.member.conn), zap.Error(err))
+	}
+	s.state = closed{}
+}
+
+// read handles messages until the session ends and says why.
+func (s *session) read(ctx context.Context) error {
+	for {
+		kind, data, err := s.message(ctx)
+		if err != nil {
+			return err
+		}
+		if !s.bucket.take(time.Now(), 1) {
+			return &refusal{code: protocol.CodeRateLimited, text: "too many messages", fatal: true}
+		}
+		if kind == websocket.MessageBinary {
+			err = s.binary(data)
+		} else {
+			err = s.text(ctx, data)
+		}
+		var r *refusal
+		switch {
+		case err == nil:
+		case errors.As(err, &r) && !r.fatal:
+			s.refuse(r)
+		default:
+			return err
+		}
+	}
+}
+
+// message reads one message into the session's buffer, which the next call
+// reuses. A message may not exceed what its sender may send now: before
+// admission a connect, after it 64 KiB, or more if it begins as an offer.
+func (s *session) message(ctx context.Context) (websocket.MessageType, []byte, error) {
+	if cap(s.buffer) > keepBuffer {
+		s.buffer = nil // one large offer is not kept for the whole call
+	}
+	if s.buffer == nil {
+		s.buffer = make([]byte, 0, protocol.MaxConnect)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	kind, from, err := s.ws.Reader(ctx)
+	if err != nil {
+		return 0, nil, s.readError(err)
+	}
+	deadline := time.AfterFunc(messageTimeout, cancel)
+	defer deadline.Stop()
+
+	limit := protocol.MaxMessage
+	if _, waiting := s.state.(connecting); waiting {
+		limit = protocol.MaxConnect
+	}
+	data := s.buffer[:0]
+	for {
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+		n, err := from.Read(data[len(data):min(cap(data), limit+1)])
+		data = data[:len(data)+n]
+		if err == io.EOF {
+			s.buffer = data
+			return kind, data, nil
+		}
+		if err != nil {
+			return 0, nil, s.readError(err)
+		}
+		if len(data) <= limit {
+			continue
+		}
+		_, in := s.state.(admitted)
+		if !in || kind != websocket.MessageText || limit == protocol.MaxNegotiation || !protocol.BeginsOffer(data) {
+			return 0, nil, websocket.ErrMessageTooBig
+		}
+		limit = protocol.MaxNegotiation
+	}
+}
+
+// readError tells a flood and an oversized message from a broken connection.
+func (s *session) readError(err error) error {
+	switch {
+	case s.meter.over.Load():
+		return &refusal{code: protocol.CodeRateLimited, text: "too many bytes", fatal: true}
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return websocket.ErrMessageTooBig
+	}
+	switch websocket.CloseStatus(err) {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway:
+		return errLeft // a page that is unloaded
+	}
+	return errGone // its text may hold an address
+}
+
+// binary handles an envelope.
+func (s *session) binary(data []byte) error {
+	st, ok := s.state.(admitted)
+	if !ok {
+		return &refusal{code: protocol.CodeBadState, text: "connect first", fatal: true}
+	}
+	e, err := protocol.ParseEnvelope(data)
+	var refused *protocol.DecodeError
+	switch {
+	case errors.As(err, &refused):
+		s.server.counters.dropped.add(droppedInvalid)
+		return &refusal{code: refused.Code, text: refused.Err.Error(), fatal: refused.Code == protocol.CodeBadEnvelope}
+	case err != nil:
+		return err
+	case e.From != st.member.conn:
+		s.server.counters.dropped.add(droppedInvalid)
+		return &refusal{code: protocol.CodeBadEnvelope, text: "from_conn is not this connection", fatal: true}
+	case e.Type != protocol.EnvelopeApp:
+		s.server.counters.dropped.add(droppedType)
+		return &refusal{code: protocol.CodeUnsupportedEnvelope, text: "only application envelopes are relayed"}
+	}
+	st.member.room.relay(st.member, e.To, data)
+	return nil
+}
+
+// text handles a JSON message.
+func (s *session) text(ctx context.Context, data []byte) error {
+	s.server.counters.messages.Add(1)
+	msg, err := protocol.DecodeClient(data)
+	if err != nil {
+		return s.badMessage(err)
+	}
+	switch st := s.state.(type) {
+	case connecting:
+		connect, ok := msg.(*protocol.Connect)
+		if !ok {
+			return &refusal{code: protocol.CodeBadState, text: "connect first", fatal: true}
+		}
+		return s.connect(ctx, st, connect)
+	case admitted:
+		return s.request(st, msg)
+	}
+	return errGone
+}
+
+func (s *session) badMessage(err error) error {
+	r := &refusal{code: protocol.CodeBadMessage, text: "malformed message"}
+	var refused *protocol.DecodeError
+	if errors.As(err, &refused) {
+		r.code, r.text = refused.Code, refused.Err.Error()
+	}
+	if _, waiting := s.state.(connecting); waiting {
+		r.fatal = true // the first message is a connect, and a good one
+		return r
+	}
+	if r.code == protocol.CodeBadMessage {
+		s.badSeen++
+		r.fatal = s.badSeen >= maxBad
+	}
+	return r
+}
+
+// connect admits the client or ends the session.
+func (s *session) connect(ctx context.Context, st connecting, c *protocol.Connect) error {
+	err := protocol.VerifyConnect(c, s.host, s.nonce[:])
+	var refused *protocol.DecodeError
+	if errors.As(err, &refused) {
+		s.server.counters.joins.add(string(refused.Code))
+		return &refusal{id: &c.ID, code: refused.Code, text: refused.Err.Error(), fatal: true}
+	}
+	if !st.timeout.Stop() {
+		return errGone // the time-out ended the session this moment
+	}
+	r, refusal := s.server.acquire(c)
+	if refusal != nil {
+		s.server.counters.joins.add(string(refusal.code))
+		return refusal
+	}
+	m, refusal := r.join(s, c)
+	if refusal != nil {
+		s.server.release(r)
+		s.server.counters.joins.add(string(refusal.code))
+		return refusal
+	}
+	n := newNegotiation(ctx, s, m)
+	s.media.Store(n)
+	s.state = admitted{member: m, negotiation: n}
+	s.server.counters.joins.add("ok")
+	s.log.Info("member joined", logRoom(r.id), logConn(m.conn), zap.Int("leaf", m.leaf))
+	return nil
+}
+
+// request handles what an admitted client asks for.
+func (s *session) request(st admitted, msg protocol.ClientMessage) error {
+	switch m := msg.(type) {
+	case *protocol.Connect:
+		return &refusal{id: &m.ID, code: protocol.CodeBadState, text: "connected already"}
+	case *protocol.Offer:
+		if !st.negotiation.offer(m) {
+			return &refusal{id: &m.ID, code: protocol.CodeBadState, text: "an offer is open"}
+		}
+	case *protocol.Want:
+		st.negotiation.want(m)
+	case *protocol.Mute:
+		st.negotiation.mute(m)
+	case *protocol.Leave:
+		return errLeft
+	}
+	return nil
+}
+
+// negotiationOf is the session's dealings with the media node, nil before
+// admission is complete.
+func (s *session) negotiationOf() *negotiation { return s.media.Load() }
+
+// tooSlow cuts the connection after a moment in which a client that reads at
+// all gets the close frame. It is called under locks and must take none.
+func (s *session) tooSlow() {
+	s.server.counters.slow.Add(1)
+	time.AfterFunc(slowGrace, s.cut)
+}
+
+// send queues a message for the client.
+func (s *session) send(msg protocol.ServerMessage) {
+	if f, ok := s.encode(msg); ok {
+		s.queue.push(f)
+	}
+}
+
+// encode writes a message. What does not encode is a fault of the service or
+// of the media node: it is logged by its type and not sent.
+func (s *session) encode(msg protocol.ServerMessage) (frame, bool) {
+	data, err := protocol.Encode(msg)
+	if err != nil {
+		s.log.Error("message does not encode", zap.String("type", msg.Type()))
+		return frame{}, false
+	}
+	return frame{kind: websocket.MessageText, data: data}, true
+}
+
+// refuse tells the client of an error that does not end the session.
+func (s *session) refuse(r *refusal) {
+	s.server.counters.errors.add(string(r.code))
+	s.send(r.message())
+}
+
+// end tells the client of an error and closes the connection. It does not
+// wait, and is safe from any goroutine; only the first ending counts.
+func (s *session) end(r *refusal) {
+	s.server.counters.errors.add(string(r.code))
+	e := ending{status: websocket.StatusPolicyViolation, reason: string(r.code)}
+	switch r.code {
+	case protocol.CodeBadEnvelope:
+		e.status = websocket.StatusUnsupportedData
+	case protocol.CodeShutdown:
+		e.status = websocket.StatusGoingAway
+	case protocol.CodeInternal:
+		e.status = websocket.StatusInternalError
+	}
+	if f, ok := s.encode(r.message()); ok {
+		e.last = f.data
+	}
+	s.queue.finish(e)
+}
+
+func (e *refusal) message() *protocol.Error {
+	return &protocol.Error{ID: e.id, Code: e.code, Message: e.text, Fatal: e.fatal}
+}

@@ -1,0 +1,96 @@
+package signal
+
+import (
+	"sync/atomic"
+
+	"sotto/signal/protocol"
+)
+
+// Stats is a snapshot of the service's counters. Maps have the same keys in
+// every snapshot, so that a series never appears late.
+type Stats struct {
+	Sessions int // open WebSocket connections
+	Members  int // of them admitted to a room
+	Rooms    int
+
+	Joins    map[string]uint64 // connects by result: "ok" or an error code
+	Offers   map[string]uint64 // negotiations by result: "ok" or an error code
+	Refused  map[string]uint64 // requests refused before the upgrade, by reason
+	Left     map[string]uint64 // members that left, by reason of peer_left
+	Errors   map[string]uint64 // errors sent to clients, by code
+	Dropped  map[string]uint64 // envelopes dropped, by reason
+	Messages uint64            // text messages received
+
+	Envelopes     uint64 // envelopes accepted for relaying
+	EnvelopesSent uint64 // copies queued to receivers
+	EnvelopeBytes uint64 // bytes of those copies
+	SlowReaders   uint64 // connections closed because they read too slowly
+}
+
+// Reasons of Stats.Refused.
+const (
+	refusedOrigin      = "origin"
+	refusedHandshake   = "handshake"
+	refusedAddressOpen = "address_open"
+	refusedAddressRate = "address_rate"
+	refusedFull        = "full"
+	refusedShutdown    = "shutdown"
+)
+
+// Reasons of Stats.Dropped.
+const (
+	droppedNoReceiver = "no_receiver" // addressed to a connection that is not there
+	droppedType       = "unsupported" // a type that is not relayed
+	droppedInvalid    = "invalid"     // no envelope, or another sender's
+)
+
+// tally counts by a fixed set of names. Safe for concurrent use.
+type tally map[string]*atomic.Uint64
+
+func newTally(names ...string) tally {
+	t := make(tally, len(names))
+	for _, n := range names {
+		t[n] = new(atomic.Uint64)
+	}
+	return t
+}
+
+func newCodeTally(more ...string) tally {
+	for _, c := range protocol.Codes() {
+		more = append(more, string(c))
+	}
+	return newTally(more...)
+}
+
+// add counts one. Every name is in the set; anything else is a fault of this
+// package and counts nowhere.
+func (t tally) add(name string) {
+	if c := t[name]; c != nil {
+		c.Add(1)
+	}
+}
+
+func (t tally) snapshot() map[string]uint64 {
+	m := make(map[string]uint64, len(t))
+	for n, c := range t {
+		m[n] = c.Load()
+	}
+	return m
+}
+
+// counters are what sessions and rooms count. Safe for concurrent use.
+type counters struct {
+	joins, offers, refused, left, errors, dropped tally
+	messages, envelopes, copies, bytes, slow      atomic.Uint64
+}
+
+func newCounters() *counters {
+	return &counters{
+		joins:   newCodeTally("ok"),
+		offers:  newCodeTally("ok"),
+		refused: newTally(refusedOrigin, refusedHandshake, refusedAddressOpen, refusedAddressRate, refusedFull, refusedShutdown),
+		left:    newTally(protocol.LeftLeave, protocol.LeftGone, protocol.LeftKicked, protocol.LeftError),
+		errors:  newCodeTally(),
+		dropped: newTally(droppedNoReceiver, droppedType, droppedInvalid),
+	}
+}
