@@ -121,6 +121,7 @@ type Room struct {
 	leaves  [256]*peer
 	left    map[link.ConnID]struct{}
 	slots   map[string]*slot
+	order   []*slot // the same, in the order of appearance
 	senders [sframe.Data + 1]*sframe.Sender
 	beatAt  time.Time
 	stats   Stats
@@ -236,7 +237,7 @@ func (r *Room) envelope(now time.Time, data []byte, out *Actions) error {
 		return err
 	}
 	p := r.peers[h.From]
-	if p == nil || h.Type != link.TypeApp || (h.To != link.ConnID{} && h.To != r.conn) || h.Epoch != r.group.Epoch() {
+	if p == nil || h.Type != link.TypeApp || h.Gen != 0 || h.Slot != 0 || h.Group != [16]byte{} || (h.To != link.ConnID{} && h.To != r.conn) || h.Epoch != r.group.Epoch() {
 		return ErrEnvelope
 	}
 	_, message, err := p.opener.Open(data[8:])
@@ -292,7 +293,7 @@ func (r *Room) Tick(now time.Time, out *Actions) (next time.Time, err error) {
 		}
 		next = r.beatAt
 	}
-	for _, s := range r.slots {
+	for _, s := range r.order {
 		if at := r.tickSlot(now, s, out); !at.IsZero() && at.Before(next) {
 			next = at
 		}

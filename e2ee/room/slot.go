@@ -68,8 +68,8 @@ func (r *Room) Slots(now time.Time, list []Slot, out *Actions) error {
 	if len(list) > maxSlots {
 		return ErrSlots
 	}
-	for mid, s := range r.slots {
-		if !seen[mid] {
+	for _, s := range r.order {
+		if !seen[s.mid] {
 			s.bind(link.ConnID{}, 0)
 		}
 	}
@@ -101,6 +101,7 @@ func (r *Room) slot(mid string) *slot {
 	if s == nil && len(r.slots) < maxSlots {
 		s = &slot{mid: mid}
 		r.slots[mid] = s
+		r.order = append(r.order, s)
 	}
 	return s
 }
@@ -209,7 +210,7 @@ func (r *Room) release(now time.Time, s *slot, out *Actions) {
 }
 
 func (r *Room) releaseAll(now time.Time, out *Actions) {
-	for _, s := range r.slots {
+	for _, s := range r.order {
 		if len(s.held) > 0 {
 			r.release(now, s, out)
 		}
