@@ -51,7 +51,7 @@ func runTests(root, dir string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(node, append([]string{"--enable-source-maps", "--test"}, files...)...)
+	cmd := exec.Command(node, append([]string{"--no-warnings", "--enable-source-maps", "--test"}, files...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

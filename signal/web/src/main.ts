@@ -100,11 +100,6 @@ function prejoin(room: link.TabRoom, worker: E2eeWorker, isNew: boolean): void {
 }
 
 function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia): void {
-  const screen = new RoomScreen(local, link.roomLink(location.origin, room.roomId, room.secret), {
-    leave: () => call.leave(),
-    retry: () => call.retryNow(),
-    tiles: (tiles) => call.show(tiles),
-  });
   const render = (change: RosterChange): void => {
     const session = call.session;
     if (!session) return;
@@ -130,6 +125,11 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia): void
       }
       screen.state(state);
     },
+  });
+  const screen = new RoomScreen(local, link.roomLink(location.origin, room.roomId, room.secret), {
+    leave: () => call.leave(),
+    retry: () => call.retryNow(),
+    tiles: (tiles) => call.show(tiles),
   });
   const keepDevices = (): void => link.remember({ ...room, call: { mic: local.micOn, camera: local.cameraOn } });
   const release = (): void => {

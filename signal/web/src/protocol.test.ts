@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ProtocolError, decode } from "./protocol.ts";
+
+const decodes = (value: unknown): unknown => decode(JSON.stringify(value));
+const refuses = (value: unknown, why: RegExp): void => {
+  assert.throws(() => decodes(value), (e) => e instanceof ProtocolError && why.test(e.message), JSON.stringify(value));
+};
+
+test("each message decodes", () => {
+  assert.deepEqual(decodes({ type: "hello", version: 1, nonce: "bm9uY2U", limits: {} }), { type: "hello", version: 1, nonce: "bm9uY2U" });
+  assert.deepEqual(
+    decodes({ type: "welcome", id: 1, leaf: 7, peers: [{ conn_id: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }] }),
+    { type: "welcome", id: 1, leaf: 7, peers: [{ connId: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }] },
+  );
+  assert.deepEqual(decodes({ type: "peer_joined", conn_id: "a", leaf: 255 }), { type: "peer_joined", connId: "a", leaf: 255 });
+  assert.deepEqual(decodes({ type: "peer_left", conn_id: "a", reason: "gone" }), { type: "peer_left", connId: "a", reason: "gone" });
+  assert.deepEqual(decodes({ type: "answer", id: 2, sdp: "v=0" }), { type: "answer", id: 2, sdp: "v=0" });
+  assert.deepEqual(decodes({ type: "slots", slots: [{ mid: "2", conn_id: "a", source: "mic" }] }), { type: "slots", slots: [{ mid: "2", connId: "a", source: "mic" }] });
+  assert.deepEqual(decodes({ type: "error", code: "busy", message: "", fatal: true }), { type: "error", id: null, code: "busy", message: "", fatal: true });
+});
+
+test("an empty list may be missing or null", () => {
+  assert.deepEqual(decodes({ type: "slots", slots: null }), { type: "slots", slots: [] });
+  assert.deepEqual(decodes({ type: "peer_tracks", conn_id: "a" }), { type: "peer_tracks", connId: "a", tracks: [] });
+});
+
+test("newer services may say more", () => {
+  assert.deepEqual(decodes({ type: "chapter", n: 1 }), { type: "unknown" });
+  assert.deepEqual(decodes({ type: "peer_tracks", conn_id: "a", tracks: [{ source: "hologram", muted: false }, { source: "mic", muted: false, level: 3 }] }), {
+    type: "peer_tracks", connId: "a", tracks: [{ source: "mic", muted: false }],
+  });
+});
+
+test("what is not right is refused", () => {
+  assert.throws(() => decode("{"), ProtocolError);
+  refuses([], /not an object/);
+  refuses({}, /type/);
+  refuses({ type: "welcome", id: -1, leaf: 0, peers: [] }, /id/);
+  refuses({ type: "welcome", id: 1, leaf: 256, peers: [] }, /leaf/);
+  refuses({ type: "welcome", id: 1, leaf: 1.5, peers: [] }, /leaf/);
+  refuses({ type: "welcome", id: 1, leaf: 1, peers: Array(257).fill({ conn_id: "a", leaf: 0 }) }, /peers/);
+  refuses({ type: "slots", slots: [{ mid: "1", conn_id: "a", source: "hologram" }] }, /source/);
+  refuses({ type: "slots", slots: [null] }, /slot/);
+  refuses({ type: "answer", id: 1, sdp: "" }, /sdp/);
+  refuses({ type: "peer_left", conn_id: 3 }, /conn_id/);
+  refuses({ type: "error", code: "x", id: "1" }, /id/);
+});
