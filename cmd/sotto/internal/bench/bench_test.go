@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sotto/signal/client"
+)
+
+func TestParse(t *testing.T) {
+	tests := []struct {
+		args string
+		want error
+	}{
+		{"", nil},
+		{"-publishers 1 -subscribers 100 -rate 1500", nil},
+		{"-meeting 20 -video clip -audio", nil},
+		{"-video none -audio", nil},
+		{"-video none", errUsage},
+		{"-video av1", errUsage},
+		{"-publishers 0", errUsage},
+		{"-publishers 200 -subscribers 100", errUsage},
+		{"-duration 0s", errUsage},
+		{"-sockets 0", errUsage},
+		{"surplus", errUsage},
+	}
+	for _, tt := range tests {
+		if _, err := parse(strings.Fields(tt.args)); !errors.Is(err, tt.want) {
+			t.Errorf("%q: %v, want %v", tt.args, err, tt.want)
+		}
+	}
+	if _, err := parse([]string{"-h"}); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-h: %v", err)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	bounds := []time.Duration{1, 2, 5}
+	tests := []struct {
+		counts []uint64
+		q      float64
+		want   time.Duration
+	}{
+		{[]uint64{0, 0, 0, 0}, 0.5, 0},
+		{[]uint64{10, 0, 0, 0}, 0.99, 1},
+		{[]uint64{50, 49, 1, 0}, 0.5, 2},
+		{[]uint64{50, 49, 1, 0}, 0.99, 5},
+		{[]uint64{1, 0, 0, 9}, 0.9, 10},
+	}
+	for _, tt := range tests {
+		if got := quantile(bounds, tt.counts, tt.q); got != tt.want {
+			t.Errorf("quantile(%v, %v) = %v, want %v", tt.counts, tt.q, got, tt.want)
+		}
+	}
+}
+
+func TestLatency_countsOnlyWhileMeasuring(t *testing.T) {
+	var l latency
+	l.ReceivedFrame(frameOf(time.Second))
+	l.on.Store(true)
+	for range 99 {
+		l.ReceivedFrame(frameOf(1020 * time.Microsecond))
+	}
+	l.ReceivedFrame(frameOf(time.Second))
+	p := l.percentiles()
+	if p.P50 != 1050*time.Microsecond || p.Max != time.Second {
+		t.Errorf("%v", p)
+	}
+}
+
+func TestRunning_readsTheCPUTimeOfAProcess(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("no /proc")
+	}
+	r := running{pid: os.Getpid()}
+	before, err := r.usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); time.Since(start) < 60*time.Millisecond; {
+		_ = strconv.Itoa(int(time.Now().UnixNano()))
+	}
+	after, err := r.usage()
+	if err != nil || after.CPU < before.CPU {
+		t.Fatalf("%v after %v, %v", after.CPU, before.CPU, err)
+	}
+}
+
+// TestRun_measuresASmallRoom is the whole bench with its server in this process, over loopback sockets.
+func TestRun_measuresASmallRoom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	var out bytes.Buffer
+	err := Run(t.Context(), strings.Fields("-in-process -publishers 1 -subscribers 2 -duration 500ms -audio"), &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"packets out", "frame latency", "packets lost", "undecodable 0, not opened 0"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
+
+func frameOf(latency time.Duration) client.FrameEvent { return client.FrameEvent{Latency: latency} }

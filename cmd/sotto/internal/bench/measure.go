@@ -1,0 +1,278 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
+	"github.com/pion/webrtc/v4"
+
+	"sotto/e2ee/link"
+	"sotto/signal/client"
+	"sotto/signal/client/clips"
+	"sotto/signal/protocol"
+)
+
+// startTimeout is how long joining and the first pictures may take in all, per participant and at least.
+const (
+	startTimeout   = 100 * time.Millisecond
+	startTimeoutUp = 30 * time.Second
+)
+
+// rig holds what a measurement runs with.
+type rig struct {
+	scenario Scenario
+	url      string
+	clip     *clips.Clip
+	muxes    []ice.UDPMux
+	latency  *latency
+
+	mu    sync.Mutex
+	rooms []*roomRig
+}
+
+type roomRig struct {
+	keys         *link.Keys
+	publishers   []*client.Participant
+	participants []*client.Participant // all, publishers too
+}
+
+func measure(ctx context.Context, s Scenario, target server) (*Result, error) {
+	clip, err := clips.Load()
+	if err != nil {
+		return nil, err
+	}
+	r := &rig{scenario: s, url: target.url(), clip: clip, latency: new(latency)}
+	defer r.close()
+	if err := r.openSockets(); err != nil {
+		return nil, err
+	}
+	people := s.Rooms * (s.Publishers + s.Subscribers)
+	starting, cancel := context.WithTimeout(ctx, max(startTimeoutUp, time.Duration(people)*startTimeout))
+	defer cancel()
+	if err := r.join(starting); err != nil {
+		return nil, err
+	}
+	if err := r.awaitMedia(starting); err != nil {
+		return nil, err
+	}
+
+	before, err := r.snapshot(target)
+	if err != nil {
+		return nil, err
+	}
+	r.latency.on.Store(true)
+	timer := time.NewTimer(s.Duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	r.latency.on.Store(false)
+	after, err := r.snapshot(target)
+	if err != nil {
+		return nil, err
+	}
+	return r.result(before, after), nil
+}
+
+func (r *rig) openSockets() error {
+	quiet := logging.NewDefaultLoggerFactory()
+	quiet.Writer, quiet.DefaultLogLevel = io.Discard, logging.LogLevelDisabled
+	for range r.scenario.Sockets {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			return err
+		}
+		// Room for the burst that all participants of a socket get at once; the kernel may grant less.
+		_ = conn.SetReadBuffer(8 << 20)
+		r.muxes = append(r.muxes, webrtc.NewICEUDPMux(quiet.NewLogger("ice"), conn))
+	}
+	return nil
+}
+
+// join brings everybody in: publishers first, so that subscribers can ask for them.
+func (r *rig) join(ctx context.Context) error {
+	s := r.scenario
+	for range s.Rooms {
+		keys, err := link.Derive(link.NewSecret())
+		if err != nil {
+			return err
+		}
+		r.rooms = append(r.rooms, &roomRig{keys: keys})
+	}
+	if err := r.joinAll(ctx, s.Publishers, true); err != nil {
+		return err
+	}
+	if err := r.joinAll(ctx, s.Subscribers, false); err != nil {
+		return err
+	}
+	for _, room := range r.rooms {
+		for _, p := range room.participants {
+			if err := p.Want(ctx, r.wishes(room, p)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *rig) joinAll(ctx context.Context, each int, publisher bool) error {
+	gate := make(chan struct{}, r.scenario.Joins)
+	var all sync.WaitGroup
+	var failed error
+	n := 0
+	for range each {
+		for _, room := range r.rooms {
+			n++
+			index := n
+			gate <- struct{}{}
+			all.Go(func() {
+				defer func() { <-gate }()
+				p, err := client.Join(ctx, r.config(room, index, publisher))
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if err != nil {
+					failed = errors.Join(failed, fmt.Errorf("bench: participant %d: %w", index, err))
+					return
+				}
+				room.participants = append(room.participants, p)
+				if publisher {
+					room.publishers = append(room.publishers, p)
+				}
+			})
+		}
+	}
+	all.Wait()
+	return failed
+}
+
+func (r *rig) config(room *roomRig, index int, publisher bool) client.Config {
+	s := r.scenario
+	c := client.Config{
+		URL:      r.url,
+		Keys:     room.keys,
+		Clip:     r.clip,
+		Seed:     uint64(index),
+		Observer: r.latency,
+		Name:     "sotto-bench",
+		// Publishers that do not send in step: spread over one frame interval of 30 frames/s.
+		Phase: time.Duration(index) * 7919 * time.Microsecond % (33 * time.Millisecond),
+		Engine: func(e *webrtc.SettingEngine) {
+			e.SetICEUDPMux(r.muxes[index%len(r.muxes)])
+			e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+			e.SetIncludeLoopbackCandidate(true)
+		},
+	}
+	if publisher {
+		c.Audio, c.Video, c.Synthetic = s.Audio, s.Video != "none", s.synthetic()
+	}
+	if !publisher || s.Meeting {
+		if s.Audio {
+			c.AudioSlots = client.Slots(s.Publishers)
+		}
+		if s.Video != "none" {
+			c.VideoSlots = client.Slots(s.Publishers)
+		}
+	}
+	return c
+}
+
+// wishes asks for everybody else's video.
+func (r *rig) wishes(room *roomRig, p *client.Participant) []protocol.Wish {
+	var wishes []protocol.Wish
+	if r.scenario.Video == "none" {
+		return nil
+	}
+	if !r.receives(room, p) {
+		return nil
+	}
+	for _, q := range room.publishers {
+		if q != p {
+			wishes = append(wishes, protocol.Wish{ConnID: q.ConnID(), Source: protocol.SourceCamera, Height: r.scenario.Height})
+		}
+	}
+	return wishes
+}
+
+func (r *rig) receives(room *roomRig, p *client.Participant) bool {
+	if r.scenario.Meeting {
+		return true
+	}
+	for _, q := range room.publishers {
+		if q == p {
+			return false
+		}
+	}
+	return true
+}
+
+// expected is how many tracks p receives.
+func (r *rig) expected(room *roomRig, p *client.Participant) int {
+	if !r.receives(room, p) {
+		return 0
+	}
+	n := len(room.publishers)
+	if r.scenario.Meeting {
+		n--
+	}
+	kinds := 0
+	if r.scenario.Audio {
+		kinds++
+	}
+	if r.scenario.Video != "none" {
+		kinds++
+	}
+	return n * kinds
+}
+
+// awaitMedia waits until everybody has decoded something of every track.
+func (r *rig) awaitMedia(ctx context.Context) error {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		missing := 0
+		for _, room := range r.rooms {
+			for _, p := range room.participants {
+				if err := p.Err(); err != nil {
+					return fmt.Errorf("bench: a participant dropped out: %w", err)
+				}
+				got := 0
+				for _, t := range p.Stats().Tracks {
+					if t.Decoded > 0 {
+						got++
+					}
+				}
+				missing += max(0, r.expected(room, p)-got)
+			}
+		}
+		if missing == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("bench: %d tracks never showed: %w", missing, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+func (r *rig) close() {
+	var all sync.WaitGroup
+	for _, room := range r.rooms {
+		for _, p := range room.participants {
+			all.Go(func() { _ = p.Close() })
+		}
+	}
+	all.Wait()
+	for _, m := range r.muxes {
+		_ = m.Close()
+	}
+}

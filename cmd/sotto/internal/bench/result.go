@@ -1,0 +1,269 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+
+	"sotto/signal/client"
+)
+
+// Result is what a measurement found. Rates are per second over the measurement.
+type Result struct {
+	Scenario   Scenario `json:"scenario"`
+	MeasuredNS int64    `json:"measured_ns"`
+
+	Participants int         `json:"participants"`
+	Tracks       int         `json:"received_tracks"`
+	Join         Percentiles `json:"join_ns"`
+
+	PacketsIn  float64 `json:"packets_in_per_second"`  // to the server, media without retransmissions
+	PacketsOut float64 `json:"packets_out_per_second"` // from the server, as received
+	MbitIn     float64 `json:"mbit_in_per_second"`
+
+	PacketsLost       uint64 `json:"packets_lost"` // numbers that never came
+	PacketsDuplicate  uint64 `json:"packets_duplicate"`
+	FramesDecoded     uint64 `json:"frames_decoded"`
+	FramesUndecodable uint64 `json:"frames_undecodable"`
+	FramesNotOpened   uint64 `json:"frames_not_opened"`
+	Freezes           uint64 `json:"freezes"`
+	KeyFrameRequests  uint64 `json:"key_frame_requests"`
+	LayerSwitches     uint64 `json:"layer_switches"`
+
+	// Latency is one way, from before encryption to after decryption of a frame; synthetic video only.
+	Latency *Percentiles `json:"frame_latency_ns,omitempty"`
+
+	ServerCPU    float64       `json:"server_cpu_cores,omitempty"`
+	CPUPerPacket time.Duration `json:"server_cpu_per_packet_ns,omitempty"` // forwarded packet
+	ServerRSS    int64         `json:"server_max_rss_bytes,omitempty"`
+	// Forward is the server's own time from receiving a packet to writing it, upper bounds of its histogram.
+	ForwardP50 time.Duration     `json:"server_forward_p50_ns,omitempty"`
+	ForwardP99 time.Duration     `json:"server_forward_p99_ns,omitempty"`
+	Drops      map[string]uint64 `json:"server_drops,omitempty"`
+}
+
+// Percentiles of durations.
+type Percentiles struct {
+	P50 time.Duration `json:"p50"`
+	P95 time.Duration `json:"p95"`
+	P99 time.Duration `json:"p99"`
+	Max time.Duration `json:"max"`
+}
+
+type snapshot struct {
+	at     time.Time
+	server usage
+	sums   Result // the counters only
+	in     uint64 // packets
+	out    uint64
+	bytes  uint64
+}
+
+func (r *rig) snapshot(target server) (snapshot, error) {
+	u, err := target.usage()
+	s := snapshot{at: time.Now(), server: u}
+	for _, room := range r.rooms {
+		for _, p := range room.participants {
+			c := p.Stats()
+			s.in += c.PacketsSent
+			s.bytes += c.BytesSent
+			s.sums.KeyFrameRequests += c.KeyFrameRequests
+			for _, n := range c.Keys.Dropped {
+				s.sums.FramesNotOpened += n
+			}
+			for _, slot := range c.Slots {
+				s.out += slot.Packets + slot.Duplicates + slot.Late
+				s.sums.PacketsLost += slot.Lost
+				s.sums.PacketsDuplicate += slot.Duplicates
+			}
+			for _, t := range c.Tracks {
+				s.sums.FramesDecoded += t.Decoded
+				s.sums.FramesUndecodable += t.Undecodable + t.Unknown
+				s.sums.Freezes += t.Freezes
+				s.sums.LayerSwitches += uint64(len(t.Switches))
+			}
+		}
+	}
+	return s, err
+}
+
+func (r *rig) result(a, b snapshot) *Result {
+	span := b.at.Sub(a.at)
+	out := &Result{
+		Scenario:          r.scenario,
+		MeasuredNS:        span.Nanoseconds(),
+		PacketsIn:         float64(b.in-a.in) / span.Seconds(),
+		PacketsOut:        float64(b.out-a.out) / span.Seconds(),
+		MbitIn:            float64(b.bytes-a.bytes) * 8e-6 / span.Seconds(),
+		PacketsLost:       b.sums.PacketsLost - a.sums.PacketsLost,
+		PacketsDuplicate:  b.sums.PacketsDuplicate - a.sums.PacketsDuplicate,
+		FramesDecoded:     b.sums.FramesDecoded - a.sums.FramesDecoded,
+		FramesUndecodable: b.sums.FramesUndecodable - a.sums.FramesUndecodable,
+		FramesNotOpened:   b.sums.FramesNotOpened - a.sums.FramesNotOpened,
+		Freezes:           b.sums.Freezes - a.sums.Freezes,
+		KeyFrameRequests:  b.sums.KeyFrameRequests - a.sums.KeyFrameRequests,
+		LayerSwitches:     b.sums.LayerSwitches - a.sums.LayerSwitches,
+		ServerRSS:         b.server.MaxRSS,
+	}
+	var joins []time.Duration
+	for _, room := range r.rooms {
+		for _, p := range room.participants {
+			joins = append(joins, p.Stats().JoinTime)
+			out.Tracks += r.expected(room, p)
+		}
+	}
+	out.Participants = len(joins)
+	out.Join = percentilesOf(joins)
+	if r.scenario.Video == "synthetic" {
+		l := r.latency.percentiles()
+		out.Latency = &l
+	}
+	if cpu := b.server.CPU - a.server.CPU; cpu > 0 {
+		out.ServerCPU = cpu.Seconds() / span.Seconds()
+		if n := b.out - a.out; n > 0 {
+			out.CPUPerPacket = cpu / time.Duration(n)
+		}
+	}
+	if b.server.HasNode {
+		h, g := b.server.Node.VideoLatency, a.server.Node.VideoLatency
+		if r.scenario.Video == "none" {
+			h, g = b.server.Node.AudioLatency, a.server.Node.AudioLatency
+		}
+		counts := make([]uint64, len(h.Counts))
+		for i := range counts {
+			counts[i] = h.Counts[i]
+			if i < len(g.Counts) {
+				counts[i] -= g.Counts[i]
+			}
+		}
+		out.ForwardP50, out.ForwardP99 = quantile(h.Bounds, counts, 0.5), quantile(h.Bounds, counts, 0.99)
+		for reason, n := range b.server.Node.Drops {
+			if n -= a.server.Node.Drops[reason]; n > 0 {
+				if out.Drops == nil {
+					out.Drops = map[string]uint64{}
+				}
+				out.Drops[reason] = n
+			}
+		}
+	}
+	return out
+}
+
+// quantile returns the upper bound of the bucket that holds the quantile; beyond the last bound it is twice that.
+func quantile(bounds []time.Duration, counts []uint64, q float64) time.Duration {
+	var total uint64
+	for _, n := range counts {
+		total += n
+	}
+	if total == 0 || len(bounds) == 0 {
+		return 0
+	}
+	rank := uint64(q * float64(total))
+	for i, n := range counts {
+		if rank < n {
+			if i < len(bounds) {
+				return bounds[i]
+			}
+			break
+		}
+		rank -= n
+	}
+	return 2 * bounds[len(bounds)-1]
+}
+
+func percentilesOf(d []time.Duration) Percentiles {
+	if len(d) == 0 {
+		return Percentiles{}
+	}
+	slices.Sort(d)
+	at := func(q float64) time.Duration { return d[min(int(q*float64(len(d))), len(d)-1)] }
+	return Percentiles{P50: at(0.5), P95: at(0.95), P99: at(0.99), Max: d[len(d)-1]}
+}
+
+// latency counts frame latencies: 50 µs wide up to 200 ms, the rest in the last bucket.
+type latency struct {
+	on      atomic.Bool
+	buckets [4001]atomic.Uint64
+	max     atomic.Int64
+}
+
+const latencyWidth = 50 * time.Microsecond
+
+// ReceivedFrame implements client.Observer.
+func (l *latency) ReceivedFrame(e client.FrameEvent) {
+	if e.Latency <= 0 || !l.on.Load() {
+		return
+	}
+	l.buckets[min(int(e.Latency/latencyWidth), len(l.buckets)-1)].Add(1)
+	for {
+		old := l.max.Load()
+		if int64(e.Latency) <= old || l.max.CompareAndSwap(old, int64(e.Latency)) {
+			return
+		}
+	}
+}
+
+func (l *latency) percentiles() Percentiles {
+	bounds := make([]time.Duration, len(l.buckets)-1)
+	counts := make([]uint64, len(l.buckets))
+	for i := range counts {
+		counts[i] = l.buckets[i].Load()
+		if i < len(bounds) {
+			bounds[i] = time.Duration(i+1) * latencyWidth
+		}
+	}
+	return Percentiles{
+		P50: quantile(bounds, counts, 0.5), P95: quantile(bounds, counts, 0.95), P99: quantile(bounds, counts, 0.99),
+		Max: time.Duration(l.max.Load()),
+	}
+}
+
+func (r *Result) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	s := r.Scenario
+	kind := fmt.Sprintf("%d publishers, %d subscribers", s.Publishers, s.Subscribers)
+	if s.Meeting {
+		kind = fmt.Sprintf("meeting of %d", s.Publishers)
+	}
+	media := s.Video
+	if s.KbitPerSec > 0 {
+		media = fmt.Sprintf("%s %d kbit/s", media, s.KbitPerSec)
+	}
+	if s.Audio {
+		media += " + audio"
+	}
+	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	row("scenario", "%d x %s; %s; encrypted; %.1f s", s.Rooms, kind, media, time.Duration(r.MeasuredNS).Seconds())
+	row("participants", "%d, receiving %d tracks", r.Participants, r.Tracks)
+	row("join", "%s", r.Join)
+	row("packets in", "%.0f /s, %.2f Mbit/s", r.PacketsIn, r.MbitIn)
+	row("packets out", "%.0f /s", r.PacketsOut)
+	row("packets lost", "%d, duplicates %d", r.PacketsLost, r.PacketsDuplicate)
+	row("frames decoded", "%d, undecodable %d, not opened %d, freezes %d", r.FramesDecoded, r.FramesUndecodable, r.FramesNotOpened, r.Freezes)
+	row("key frame requests", "%d, layer switches %d", r.KeyFrameRequests, r.LayerSwitches)
+	if r.Latency != nil {
+		row("frame latency", "%s", *r.Latency)
+	}
+	if r.ServerCPU > 0 {
+		row("server CPU", "%.3f cores, %.2f µs per forwarded packet", r.ServerCPU, float64(r.CPUPerPacket)/1e3)
+	}
+	if r.ServerRSS > 0 {
+		row("server memory", "%.1f MB at most", float64(r.ServerRSS)/1e6)
+	}
+	if r.ForwardP99 > 0 {
+		row("server forwarding", "p50 ≤ %v, p99 ≤ %v", r.ForwardP50, r.ForwardP99)
+	}
+	for reason, n := range r.Drops {
+		row("server drops", "%s %d", reason, n)
+	}
+	return t.Flush()
+}
+
+// String prints rounded percentiles.
+func (p Percentiles) String() string {
+	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+	return fmt.Sprintf("p50 %.2f ms, p95 %.2f ms, p99 %.2f ms, max %.2f ms", ms(p.P50), ms(p.P95), ms(p.P99), ms(p.Max))
+}
