@@ -35,7 +35,7 @@ type Budget struct {
 //
 // The steps are tried in a fixed order: every source's lowest layer, by priority; then, priority by priority, one rung up for every
 // source of that priority, and the next, up to the smallest layer that covers the wanted height. A step that does not fit is left
-// out and ends the rise of its source. Equal priorities go in the order of src.
+// out. Equal priorities go in the order of src.
 // A step up to the current rung must fit Keep, a step above it also Change. So with a larger budget the first step that turns
 // out differently is one that fits now: a source gets less only because one served before it gets more.
 func Allocate(b Budget, src []Source, dst []int8) (spent unit.Bitrate) {

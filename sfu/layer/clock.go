@@ -12,6 +12,8 @@ const (
 	// maxBehind is how far a stream's timestamps may lie behind those already sent until they are aligned anew; up to it, each frame
 	// gets the next tick until the stream has caught up.
 	maxBehind = 2 * time.Second
+	// maxPause is how far a pause moves the timestamps; receivers compare them modulo 2^32, half of which is 6.6 hours at 90 kHz.
+	maxPause = time.Hour
 )
 
 // clock relates a rung's timestamps to wall time and to the outgoing stream.
@@ -55,7 +57,7 @@ func (s *Switch) rate(p *packet.Packet) uint32 {
 
 // byArrival returns the outgoing timestamp of p if its way took as long as that of the frame before.
 func (s *Switch) byArrival(p *packet.Packet) uint32 {
-	return s.sent.ts + uint32(max(1, ticks(p.Arrival.Sub(s.sent.at), s.rate(p))))
+	return s.sent.ts + uint32(max(1, ticks(min(p.Arrival.Sub(s.sent.at), maxPause), s.rate(p))))
 }
 
 // align returns the offset of timestamps for the rung of p, which begins. If both rungs have sender reports, the same capture time

@@ -34,7 +34,8 @@ type Out struct {
 	TL0       uint8  // VP8, VP9 TL0PICIDX
 	Switched  bool   // the first packet of another rung, or after a pause
 	// Fill comes with ok false: the packet is not for this subscriber, but its number was left open for it (it came late). A
-	// padding-only packet with Seq and TS closes the hole, so that the receiver does not wait for it.
+	// padding-only packet with Seq and TS closes the hole, so that the receiver does not wait for it. (If no packet of its frame
+	// came in time, the frame's picture id stays a hole: receivers then skip the higher temporal layers until the next base frame.)
 	Fill bool
 }
 
@@ -69,7 +70,7 @@ type Switch struct {
 type sent struct {
 	any     bool
 	rung    int8   // last forwarded
-	nextSeq uint16 // while nothing is forwarded; else it follows from top
+	nextSeq uint16 // one after the highest number
 	ts      uint32
 	at      time.Time // arrival of the first packet of the newest frame
 	pic     uint16
@@ -134,7 +135,6 @@ func (s *Switch) stop() {
 	if s.current == Paused {
 		return
 	}
-	s.sent.nextSeq = uint16(s.top + 1 - s.offset)
 	s.tops[s.current] = s.top
 	s.current = Paused
 }
@@ -205,7 +205,7 @@ func (s *Switch) begin(p *packet.Packet) Out {
 	}
 	s.sent.rung = p.Layer
 	s.frames.push(&s.frame)
-	s.noteFrame(p)
+	s.note(&s.frame, p)
 	o := s.send(p, &s.frame, s.sent.nextSeq)
 	o.Switched = true
 	return o
@@ -226,7 +226,7 @@ func (s *Switch) nextFrame(p *packet.Packet) {
 	s.frame = f
 	s.frames.push(&f)
 	if !f.dropped {
-		s.noteFrame(p)
+		s.note(&s.frame, p)
 	}
 }
 
@@ -244,12 +244,12 @@ func (s *Switch) nextLimit(p *packet.Packet) uint8 {
 	return limit
 }
 
-// noteFrame remembers the newest frame that goes out.
-func (s *Switch) noteFrame(p *packet.Packet) {
+// note remembers the newest frame that goes out.
+func (s *Switch) note(f *frame, p *packet.Packet) {
 	s.sent.any = true
-	s.sent.ts, s.sent.at = s.frame.out, p.Arrival
+	s.sent.ts, s.sent.at = f.out, p.Arrival
 	if p.PictureIDAt != 0 {
-		s.sent.hasPic, s.sent.pic = true, p.PictureID-s.frame.pic
+		s.sent.hasPic, s.sent.pic = true, p.PictureID-f.pic
 	}
 	if p.TL0At != 0 {
 		s.sent.hasTL0, s.sent.tl0 = true, uint8(p.TL0)+s.tl0Offset
@@ -265,10 +265,17 @@ func (s *Switch) send(p *packet.Packet, f *frame, seq uint16) Out {
 			s.sent.hasDD, s.sent.frame = true, o.Frame
 		}
 	}
-	s.records[int(seq)&(len(s.records)-1)] = record{
+	s.record(record{
 		ext: uint32(p.ExtSeq), ts: o.TS, frame: o.Frame, pic: o.PictureID, seq: seq, tl0: o.TL0, kind: uint8(s.current) + recordRung0,
-	}
+	})
 	return o
+}
+
+func (s *Switch) record(r record) {
+	s.records[int(r.seq)&(len(s.records)-1)] = r
+	if int16(r.seq-s.sent.nextSeq) >= 0 {
+		s.sent.nextSeq = r.seq + 1
+	}
 }
 
 // late decides about a packet that is not newer than the newest: its number, if it is to have one, was left open.
@@ -287,10 +294,13 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 			f = s.frames.lookup(p)
 		}
 		if f != nil && !f.dropped {
+			if int32(f.out-s.sent.ts) > 0 { // what came after it was all dropped
+				s.note(f, p)
+			}
 			return s.send(p, f, seq), true
 		}
 	}
-	s.records[int(seq)&(len(s.records)-1)] = record{seq: seq, kind: recordFill}
+	s.record(record{seq: seq, kind: recordFill})
 	return Out{Seq: seq, TS: s.sent.ts, Fill: true}, false
 }
 
