@@ -392,6 +392,7 @@ func exchange(t testing.TB, s *shard, p *peer, id SessionID, first uint16, n int
 	})
 	for i := range n {
 		s.do(func() { s.sendRTP(id, first+uint16(i), fmt.Sprintf("down %d", i)) })
+		time.Sleep(time.Millisecond) // a client's socket buffer holds 256 packets
 	}
 	wg.Wait()
 	for i := range n {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,15 +192,15 @@ func TestInterop_consent(t *testing.T) {
 		id := p.join(s, false, nil)
 		s.event(Connected)
 		p.waitState(webrtc.PeerConnectionStateConnected)
-		var cut bool
-		n.router.AddChunkFilter(func(vnet.Chunk) bool { return !cut })
+		var cut atomic.Bool
+		n.router.AddChunkFilter(func(vnet.Chunk) bool { return !cut.Load() })
 		time.Sleep(20 * time.Second) // checks alone keep it alive
 		if len(s.events) != 0 {
 			t.Fatalf("%+v", <-s.events)
 		}
 
 		synctest.Wait()
-		cut = true
+		cut.Store(true)
 		start := time.Now()
 		s.event(Suspended)
 		if took := time.Since(start); took > consentTimeout || took < consentTimeout-6*time.Second {
@@ -209,13 +210,13 @@ func TestInterop_consent(t *testing.T) {
 		if s.drops(DropNoPath) != 1 {
 			t.Fatalf("%+v", dropNames(s.stats()))
 		}
-		cut = false
+		cut.Store(false)
 		s.event(Resumed)
 		p.waitState(webrtc.PeerConnectionStateConnected)
 		exchange(t, s, p, id, 200, 10)
 
 		synctest.Wait()
-		cut = true
+		cut.Store(true)
 		start = time.Now()
 		s.event(Suspended)
 		if ev := s.event(Closed); ev.Reason != ReasonConsent || time.Since(start) > silentTimeout {
