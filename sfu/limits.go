@@ -1,5 +1,7 @@
 package sfu
 
+import "sotto/sfu/room"
+
 // Limits caps everything that a client can make grow. A zero field takes its value from DefaultLimits.
 type Limits struct {
 	Rooms        int // rooms of the node
@@ -21,11 +23,35 @@ func DefaultLimits() Limits {
 		PeersPerRoom: 256,
 		Peers:        8192,
 		Tracks:       16,
-		Slots:        128,
-		Wishes:       1024, // 256 peers with four sources each
+		Slots:        room.MaxSlots,
+		Wishes:       room.MaxWishes,
 		OfferBytes:   256 << 10,
 		IDBytes:      128,
 		EventReaders: 16,
 		Inbox:        1024,
 	}
+}
+
+// withDefaults fills zero fields and clips what the layers below cannot do.
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	set := func(v *int, def, most int) {
+		if *v <= 0 {
+			*v = def
+		}
+		if most > 0 {
+			*v = min(*v, most)
+		}
+	}
+	set(&l.Rooms, d.Rooms, 0)
+	set(&l.PeersPerRoom, d.PeersPerRoom, d.PeersPerRoom)
+	set(&l.Peers, d.Peers, 0)
+	set(&l.Tracks, d.Tracks, 0)
+	set(&l.Slots, d.Slots, room.MaxSlots)
+	set(&l.Wishes, d.Wishes, room.MaxWishes)
+	set(&l.OfferBytes, d.OfferBytes, d.OfferBytes)
+	set(&l.IDBytes, d.IDBytes, 0)
+	set(&l.EventReaders, d.EventReaders, 0)
+	set(&l.Inbox, d.Inbox, 0)
+	return l
 }

@@ -19,9 +19,10 @@ import (
 type Config struct {
 	// Shards lists the sockets, one shard goroutine for each; at least one.
 	Shards []ShardConfig
-	// NodeID is the first part of every ICE user name fragment of this node: exactly 16 ice-chars (letters, digits, + and /),
-	// so that a front can route by it. Empty draws a random one.
-	NodeID string
+	// NodeNumber and NodeSecret make the first part of every ICE user name fragment of this node, so that a packet front that
+	// shares the secret can route by it. An empty secret draws a random one, which is right without a front.
+	NodeNumber uint32
+	NodeSecret []byte
 	// Limits are the caps of admission; the zero value means DefaultLimits.
 	Limits Limits
 	// Logger receives lifecycle messages without any address, name or session description. Nil is silent.

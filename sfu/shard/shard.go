@@ -1,0 +1,283 @@
+// Package shard runs rooms: one goroutine with one media socket that owns the transport's endpoint, its rooms and all their
+// state.
+//
+//	endpoint.Read ─► Receive ─► packet.Parse ─► room.HandleRTP ┐
+//	inbox ─► commands ─► room.Apply                            ├─► Batch ─► marshal, seal, Send ─► Flush (once per read)
+//	deadlines ─► endpoint.Poll, room.Tick                      ┘
+//
+// The goroutine never blocks but in Read: commands come through a bounded inbox and are answered on their own channel, what
+// the node has to hear goes into a queue that keeps the latest state only. Locks: the inbox and that queue, both held for an
+// append and never while a packet is handled.
+//
+// A panic in the handling of a peer's packet removes that peer, one in a room's timer that room; the process lives and the
+// fault is counted.
+package shard
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtp"
+	"go.uber.org/zap"
+
+	"sotto/sfu/packet"
+	"sotto/sfu/room"
+	"sotto/sfu/transport"
+)
+
+// Errors of Do; test with errors.Is. Errors of room and transport come through unchanged.
+var (
+	ErrClosed      = errors.New("shard: closed")
+	ErrInboxFull   = errors.New("shard: inbox is full")
+	ErrUnknownPeer = errors.New("shard: unknown peer")
+	ErrPeerExists  = errors.New("shard: peer exists")
+)
+
+// readBatch is how many datagrams one read takes. It must not exceed room.MaxBatch, because sends point into the rooms'
+// rings until they are marshalled at the end of the batch.
+const readBatch = room.MaxBatch
+
+// snapshotEvery is how often the counters are published: often enough for a scrape, far from the packet path.
+const snapshotEvery = time.Second
+
+// Config is what a shard is made of.
+type Config struct {
+	Bind        transport.Bind // owned by the shard from New on
+	TCP         net.Listener   // ICE-TCP; nil = none; owned by the shard
+	Certificate *transport.Certificate
+	Sessions    int // cap of sessions
+	Inbox       int // cap of waiting commands
+	// Seed makes the rooms' first sequence numbers and timestamps. Draw it from crypto/rand.
+	Seed   [32]byte
+	Logger *zap.Logger // lifecycle only; nil = silent
+}
+
+// Shard is one goroutine and what it owns. Do, Notices, Stats and Close may be called from any goroutine.
+type Shard struct {
+	endpoint *transport.Endpoint
+	bind     transport.Bind
+	tcp      net.Listener
+	log      *zap.Logger
+	inbox    inbox
+	notices  *Queue[NoticeKey, Notice]
+	snapshot atomic.Pointer[Stats]
+	stopped  chan struct{} // closed when the goroutine is gone
+	serving  sync.WaitGroup
+
+	// All below belongs to the goroutine.
+	random    *rand.ChaCha8
+	bySession []*peer            // by SessionID.Index
+	byID      []*peer            // by room.PeerID; nil = free
+	free      []room.PeerID      // ids to be reused, last in first out
+	freed     []room.PeerID      // ids of this round: the batch may still name them
+	byKey     map[uint64]*peer   // commands only
+	rooms     map[uint64]*hosted // commands only
+	active    []*hosted          // all rooms, for ticks and snapshots
+	touched   []*hosted          // rooms that got something in this round
+	faulty    []*peer            // to be removed after this round
+	condemned []*hosted          // rooms to be closed after this round
+
+	datagrams [readBatch]transport.Datagram
+	packet    packet.Packet
+	header    rtp.Header
+	batch     room.Batch
+	rtcpTo    []*peer // peers with RTCP in this round
+	events    []transport.Event
+	latency   latencyMeter
+	counters  counters
+	closedRun room.Stats // counters of rooms that are gone
+
+	nextPoll, nextTick, nextSnapshot time.Time
+	stopping                         bool
+}
+
+// hosted is a room with what the shard knows of it.
+type hosted struct {
+	key     uint64
+	room    *room.Room
+	peers   []*peer
+	touched bool
+	dead    bool
+}
+
+// New starts a shard.
+func New(cfg Config) (*Shard, error) {
+	endpoint, err := transport.NewEndpoint(transport.Config{
+		Bind:        cfg.Bind,
+		Certificate: cfg.Certificate,
+		Limits:      transport.Limits{Sessions: cfg.Sessions},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Shard{
+		endpoint: endpoint,
+		bind:     cfg.Bind,
+		tcp:      cfg.TCP,
+		log:      cfg.Logger,
+		notices:  NewQueue[NoticeKey, Notice](),
+		stopped:  make(chan struct{}),
+		random:   rand.NewChaCha8(cfg.Seed),
+		byKey:    map[uint64]*peer{},
+		rooms:    map[uint64]*hosted{},
+	}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	s.inbox.limit = cfg.Inbox
+	s.snapshot.Store(&Stats{})
+	if s.tcp != nil {
+		s.serving.Go(func() { _ = endpoint.ServeTCP(s.tcp) }) // ends when the listener is closed
+	}
+	go s.run()
+	return s, nil
+}
+
+// Close ends all sessions and the goroutine, and closes the socket. It returns when everything of the shard is gone.
+func (s *Shard) Close() {
+	if s.inbox.close() {
+		s.bind.Wake()
+	}
+	<-s.stopped
+}
+
+// Notices is what the node has to hear.
+func (s *Shard) Notices() *Queue[NoticeKey, Notice] { return s.notices }
+
+// run is the goroutine of the shard.
+func (s *Shard) run() {
+	defer close(s.stopped)
+	now := time.Now()
+	s.nextSnapshot = now.Add(snapshotEvery)
+	for !s.stopping {
+		n, err := s.endpoint.Read(s.datagrams[:], s.deadline())
+		if err != nil && s.inbox.close() {
+			s.log.Error("media socket failed, the shard ends") // without the cause, which may hold an address
+		}
+		now = time.Now()
+		s.round(now, n)
+	}
+	s.shutdown(now)
+}
+
+// round handles n datagrams and whatever else is due, then flushes once.
+func (s *Shard) round(now time.Time, n int) {
+	requests, closed := s.inbox.take()
+	for _, r := range requests {
+		s.execute(now, r)
+	}
+	s.stopping = s.stopping || closed
+	for i := range n {
+		s.receive(now, &s.datagrams[i])
+	}
+	s.poll(now)
+	s.tick(now)
+	s.emit(now)
+	s.removeFaulty(now)
+	s.free, s.freed = append(s.free, s.freed...), s.freed[:0]
+	if s.endpoint.Flush() > 0 {
+		s.latency.settle(time.Now())
+	} else {
+		s.latency.discard()
+	}
+	if !now.Before(s.nextSnapshot) {
+		s.nextSnapshot = now.Add(snapshotEvery)
+		s.publish()
+	}
+}
+
+// deadline is when the goroutine wants to run again without input.
+func (s *Shard) deadline() time.Time {
+	d := s.nextSnapshot
+	if !s.nextPoll.IsZero() && s.nextPoll.Before(d) {
+		d = s.nextPoll
+	}
+	if !s.nextTick.IsZero() && s.nextTick.Before(d) {
+		d = s.nextTick
+	}
+	return d
+}
+
+// poll takes what happened to sessions.
+func (s *Shard) poll(now time.Time) {
+	s.events, s.nextPoll = s.endpoint.Poll(now, s.events[:0])
+	for _, e := range s.events {
+		p := s.peerOf(e.Session)
+		if p == nil {
+			continue
+		}
+		switch e.Kind {
+		case transport.Connected:
+			s.connected(now, p, e)
+		case transport.Closed:
+			s.remove(now, p, e.Reason.String(), false)
+		}
+	}
+}
+
+// tick runs the rooms that are due. Those that got something in this round come first: a packet may have moved a room's
+// deadline. All rooms are looked at only when the earliest deadline has passed.
+func (s *Shard) tick(now time.Time) {
+	for _, h := range s.touched {
+		h.touched = false
+		s.tickRoom(now, h)
+	}
+	s.touched = s.touched[:0]
+	if s.nextTick.IsZero() || now.Before(s.nextTick) {
+		return
+	}
+	s.nextTick = time.Time{}
+	for _, h := range s.active {
+		s.tickRoom(now, h)
+	}
+}
+
+// tickRoom is Tick behind the barrier, when the room is due; it brings nextTick forward to the room's next deadline.
+func (s *Shard) tickRoom(now time.Time, h *hosted) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.condemn(h)
+		}
+	}()
+	if h.dead {
+		return
+	}
+	next := h.room.Next()
+	if !next.IsZero() && !now.Before(next) {
+		next = h.room.Tick(now, &s.batch)
+	}
+	if !next.IsZero() && (s.nextTick.IsZero() || next.Before(s.nextTick)) {
+		s.nextTick = next
+	}
+}
+
+// touch notes that a room has to be ticked in this round.
+func (s *Shard) touch(h *hosted) {
+	if !h.touched && !h.dead {
+		h.touched = true
+		s.touched = append(s.touched, h)
+	}
+}
+
+// shutdown says goodbye to all sessions and lets go of everything.
+func (s *Shard) shutdown(now time.Time) {
+	for _, p := range s.byKey {
+		s.remove(now, p, ReasonClosed, true)
+	}
+	if s.tcp != nil {
+		_ = s.tcp.Close()
+	}
+	s.endpoint.Shutdown()
+	_ = s.bind.Close()
+	s.serving.Wait()
+	requests, _ := s.inbox.take()
+	for _, r := range requests {
+		r.reply <- ErrClosed
+	}
+	s.publish()
+	s.notices.Close()
+}

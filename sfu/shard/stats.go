@@ -1,0 +1,126 @@
+package shard
+
+import (
+	"time"
+
+	"sotto/sfu/room"
+	"sotto/sfu/transport"
+)
+
+// DropReason names why the shard itself dropped a packet; room and transport have their own.
+type DropReason uint8
+
+// Reasons, incoming first.
+const (
+	DropNotInRoom DropReason = iota // media of a session that is not in a room (any more)
+	DropRTP                         // RTP header or extensions malformed
+	DropRTCP                        // RTCP malformed or absurd
+	DropGone                        // out: the subscriber left meanwhile
+	DropMarshal                     // out: does not fit, or overwritten in the ring
+	DropSeal                        // out: refused by SRTP
+	DropReasons                     // number of reasons, for arrays
+)
+
+// String returns the label that the metrics use.
+func (d DropReason) String() string {
+	switch d {
+	case DropNotInRoom:
+		return "not_in_room"
+	case DropRTP:
+		return "rtp_malformed"
+	case DropRTCP:
+		return "rtcp_malformed"
+	case DropGone:
+		return "subscriber_gone"
+	case DropMarshal:
+		return "marshal"
+	case DropSeal:
+		return "seal"
+	}
+	return "unknown"
+}
+
+// Traffic counts packets and bytes.
+type Traffic struct{ Packets, Bytes uint64 }
+
+func (t *Traffic) add(bytes int) {
+	t.Packets++
+	t.Bytes += uint64(bytes)
+}
+
+// counters are the shard's own, plain because one goroutine owns them.
+type counters struct {
+	drops           [DropReasons]uint64
+	rtcpIn, rtcpOut Traffic
+	faults          uint64
+}
+
+// Stats is an immutable snapshot of a shard.
+type Stats struct {
+	At              time.Time
+	Rooms, Peers    int
+	Connected       int
+	Room            room.Stats // sum of all rooms since the start
+	Transport       transport.Stats
+	Drops           [DropReasons]uint64
+	RTCPIn, RTCPOut Traffic // without SRTCP
+	Latency         [room.Kinds]Latency
+	Faults          uint64 // panics caught
+	NoticesMerged   uint64
+}
+
+// Stats returns the last snapshot, at most about a second old. Do(Sync) makes a new one.
+func (s *Shard) Stats() *Stats { return s.snapshot.Load() }
+
+// publish makes a snapshot.
+func (s *Shard) publish() {
+	st := &Stats{
+		At:            time.Now(),
+		Rooms:         len(s.active),
+		Peers:         len(s.byKey),
+		Room:          s.closedRun,
+		Transport:     s.endpoint.Stats(),
+		Drops:         s.counters.drops,
+		RTCPIn:        s.counters.rtcpIn,
+		RTCPOut:       s.counters.rtcpOut,
+		Latency:       s.latency.totals,
+		Faults:        s.counters.faults,
+		NoticesMerged: s.notices.Merged(),
+	}
+	for _, h := range s.active {
+		addRoom(&st.Room, h.room.Stats())
+	}
+	for _, p := range s.byKey {
+		if p.entered {
+			st.Connected++
+		}
+	}
+	s.snapshot.Store(st)
+}
+
+// addRoom adds the counters of a room to sum; the gauges of an empty room are zero.
+func addRoom(sum *room.Stats, r room.Stats) {
+	sum.Peers += r.Peers
+	sum.Tracks += r.Tracks
+	sum.Subscriptions += r.Subscriptions
+	for k := range r.In {
+		sum.In[k].Packets += r.In[k].Packets
+		sum.In[k].Bytes += r.In[k].Bytes
+		sum.Out[k].Packets += r.Out[k].Packets
+		sum.Out[k].Bytes += r.Out[k].Bytes
+	}
+	for i := range r.Drops {
+		sum.Drops[i] += r.Drops[i]
+	}
+	sum.NACKsIn += r.NACKsIn
+	sum.NACKsOut += r.NACKsOut
+	sum.RTXIn += r.RTXIn
+	sum.RTXOut += r.RTXOut
+	sum.RTXRefused += r.RTXRefused
+	sum.KeyRequestsIn += r.KeyRequestsIn
+	sum.KeyRequestsOut += r.KeyRequestsOut
+	sum.LayerSwitches += r.LayerSwitches
+	sum.FeedbackInvalid += r.FeedbackInvalid
+	sum.PacketsLost += r.PacketsLost
+	sum.PacketsExpected += r.PacketsExpected
+}

@@ -1,0 +1,72 @@
+package sfu
+
+import (
+	"maps"
+
+	"sotto/sfu/room"
+	"sotto/sfu/shard"
+	"sotto/sfu/transport"
+)
+
+// Stats returns the node's counters: those of the shards as of their last snapshot, at most about a second ago.
+func (n *Node) Stats() Stats {
+	st := Stats{Shards: len(n.shards), Drops: map[string]uint64{}, AudioLatency: newHistogram(), VideoLatency: newHistogram()}
+	n.mu.Lock()
+	st.Rooms, st.Peers = len(n.rooms), len(n.sessions)
+	st.Joins = maps.Clone(n.joins)
+	for r := range n.readers {
+		st.EventsCoalesced += r.queue.Merged()
+	}
+	n.mu.Unlock()
+	for _, s := range n.shards {
+		st.add(s.Stats())
+	}
+	return st
+}
+
+func newHistogram() Histogram {
+	bounds := shard.LatencyBounds()
+	return Histogram{Bounds: bounds[:], Counts: make([]uint64, len(bounds)+1)}
+}
+
+// add sums up the snapshot of a shard.
+func (st *Stats) add(s *shard.Stats) {
+	st.Connected += s.Connected
+	st.AudioIn.add(s.Room.In[room.Audio])
+	st.AudioOut.add(s.Room.Out[room.Audio])
+	st.VideoIn.add(s.Room.In[room.Video])
+	st.VideoOut.add(s.Room.Out[room.Video])
+	st.RTCPIn.add(room.Traffic(s.RTCPIn))
+	st.RTCPOut.add(room.Traffic(s.RTCPOut))
+	st.AudioLatency.add(s.Latency[room.Audio])
+	st.VideoLatency.add(s.Latency[room.Video])
+	st.KeyFrameRequests += s.Room.KeyRequestsOut
+	st.NACKsIn += s.Room.NACKsIn
+	st.NACKsOut += s.Room.NACKsOut
+	st.Retransmitted += s.Room.RTXOut
+	st.LayerSwitches += s.Room.LayerSwitches
+	st.PeerFaults += s.Faults
+	st.EventsCoalesced += s.NoticesMerged
+	// Every reason is listed, also at zero, so that a rate over it is defined from the start.
+	for i, n := range s.Drops {
+		st.Drops[shard.DropReason(i).String()] += n
+	}
+	for i, n := range s.Room.Drops {
+		st.Drops[room.DropReason(i).String()] += n
+	}
+	for i, n := range s.Transport.Drops {
+		st.Drops[transport.DropReason(i).String()] += n
+	}
+}
+
+func (t *Traffic) add(r room.Traffic) {
+	t.Packets += r.Packets
+	t.Bytes += r.Bytes
+}
+
+func (h *Histogram) add(l shard.Latency) {
+	for i, n := range l.Counts {
+		h.Counts[i] += n
+	}
+	h.Sum += l.Sum
+}
