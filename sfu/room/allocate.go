@@ -71,7 +71,7 @@ func (r *Room) target(now time.Time, s *slot, rung int8, out *Batch) {
 
 // ladder describes a track to the allocator, as one subscriber wants it.
 func (t *track) ladder(s *slot) layer.Source {
-	src := layer.Source{Priority: s.wish.Priority, Want: s.wish.Height, Current: s.sw.Target()}
+	src := layer.Source{Priority: s.wish.Priority, Want: s.wish.Height, Current: s.sw.Current()}
 	known := true
 	live := 0
 	for _, st := range t.streams {

@@ -53,6 +53,7 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		return
 	}
 	if kind == Video && !pub.in.take(now, len(p.Raw)) {
+		s.loss.Received(now, p.ExtSeq) // asking for it again would make it worse
 		r.drop(DropRate)
 		return
 	}
@@ -77,7 +78,7 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		return
 	}
 	for _, sub := range t.subs {
-		r.forward(now, sub, q, out)
+		r.forward(now, sub, s, q, out)
 	}
 }
 

@@ -104,12 +104,12 @@ func (r *Room) repair(now time.Time, s *slot, seq uint16, out *Batch) bool {
 		return false // the receiver goes on with the key frame after it
 	}
 	q := st.ring.Get(ext)
-	if q == nil || s.pts[q.Codec].rtx == 0 {
+	if q == nil || s.formats[q.Codec].RTX == 0 {
 		return false
 	}
 	send := packet.Outgoing{
 		Packet: q, Ext: ext,
-		SSRC: s.RTXSSRC, TS: o.TS, Seq: s.rtxSeq, PT: uint8(s.pts[q.Codec].rtx), Marker: q.Marker,
+		SSRC: s.RTXSSRC, TS: o.TS, Seq: s.rtxSeq, PT: s.formats[q.Codec].RTX, Marker: q.Marker,
 		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0, RTX: true, OSN: seq,
 	}
 	size := send.Size(&p.ext) + sealOverhead

@@ -81,8 +81,11 @@ func (r *Room) sendReports(now time.Time, p *peer, out *Batch) {
 		if !clock.Known() {
 			continue
 		}
+		rtp, ok := s.sw.Timestamp(clock.At(now.Add(-pub.clockShift)))
+		if !ok {
+			continue
+		}
 		s.told = s.sent.Packets()
-		rtp := clock.At(now.Add(-pub.clockShift)) + s.shift
 		out.RTCP = append(out.RTCP, Feedback{p.id, s.sent.Report(now, now, s.SSRC, rtp)})
 	}
 	var blocks []rtcp.ReceptionReport

@@ -23,7 +23,7 @@ func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) error {
 				return fmt.Errorf("%w: an SSRC is in two slots", ErrInvalid)
 			}
 		}
-		if d.Kind >= Kinds || d.SSRC == d.RTXSSRC || len(d.Codecs) > maxCodecs || len(d.MID) > maxMID {
+		if d.Kind >= Kinds || d.SSRC == d.RTXSSRC || len(d.Codecs) > maxCodecs || len(d.MID) > maxMID || !clocked(d.Codecs) {
 			return fmt.Errorf("%w: slot %d", ErrInvalid, i)
 		}
 		j := slices.IndexFunc(known, func(s *slot) bool { return s.SSRC == d.SSRC })

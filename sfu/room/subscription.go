@@ -18,17 +18,16 @@ type slot struct {
 	Slot
 	peer  *peer
 	index uint16 // in the peer's list
-	pts   [packet.AV1 + 1]struct{ pt, rtx, rate uint32 }
+	// formats are the payload types by codec; a ClockRate of 0 is none.
+	formats [packet.AV1 + 1]PayloadType
 
 	track   *track // nil: free
 	wish    Wish
 	sw      layer.Switch
-	rung    int8   // forwarded rung as last told by an event
-	shift   uint32 // outgoing minus incoming timestamp of the last packet
+	rung    int8 // forwarded rung as last told by an event
 	rtxSeq  uint16
 	sent    report.Sender
 	told    uint32    // packets at the last sender report
-	rate    uint32    // clock rate of the last packet's codec
 	keySent time.Time // when the last key frame began to leave
 
 	repaired [repairMemory]struct {
@@ -40,10 +39,10 @@ type slot struct {
 // configure takes over payload types.
 func (s *slot) configure(def Slot) {
 	s.Slot = def
-	clear(s.pts[:])
+	clear(s.formats[:])
 	for _, c := range def.Codecs {
-		if int(c.Codec) < len(s.pts) && s.pts[c.Codec].pt == 0 && s.pts[c.Codec].rate == 0 {
-			s.pts[c.Codec].pt, s.pts[c.Codec].rtx, s.pts[c.Codec].rate = uint32(c.PT), uint32(c.RTX), c.ClockRate
+		if int(c.Codec) < len(s.formats) && s.formats[c.Codec].ClockRate == 0 {
+			s.formats[c.Codec] = c // the first is the preferred one
 		}
 	}
 }
@@ -54,7 +53,7 @@ func (s *slot) takes(t *track) bool {
 		return false
 	}
 	for _, c := range t.def.Codecs {
-		if int(c.Codec) < len(s.pts) && s.pts[c.Codec].rate != 0 {
+		if int(c.Codec) < len(s.formats) && s.formats[c.Codec].ClockRate != 0 {
 			return true
 		}
 	}
@@ -85,24 +84,42 @@ func (s *slot) restart() {
 	s.rung = layer.Paused
 }
 
-// forward decides on one packet for one subscriber and sends it or lets it wait. q is in a ring.
-func (r *Room) forward(now time.Time, s *slot, q *packet.Packet, out *Batch) {
+// forward decides on one packet for one subscriber and sends it or lets it wait. q is in the ring of st.
+func (r *Room) forward(now time.Time, s *slot, st *stream, q *packet.Packet, out *Batch) {
 	o, ok := s.sw.Next(q)
-	if !ok {
+	switch {
+	case ok:
+	case o.Fill:
+		r.fill(now, s, q, o, out)
+		return
+	default:
 		return
 	}
-	if o.Switched {
-		r.switched(s, out)
+	r.emit(now, s, q, o, out)
+	if !o.Switched {
+		return
 	}
-	pt := s.pts[q.Codec]
-	if pt.rate == 0 {
+	r.switched(s, out)
+	// The first packet of the key frame may have come after others of its frame: reordered, or repaired.
+	for ext := q.ExtSeq + 1; ext <= st.unwrap.Top(); ext++ {
+		if later := st.ring.Get(ext); later != nil {
+			if o, ok := s.sw.Next(later); ok {
+				r.emit(now, s, later, o, out)
+			}
+		}
+	}
+}
+
+// emit sends one packet with its new numbers, at once or through the pacer.
+func (r *Room) emit(now time.Time, s *slot, q *packet.Packet, o layer.Out, out *Batch) {
+	format := &s.formats[q.Codec]
+	if format.ClockRate == 0 {
 		r.drop(DropCodec)
 		return
 	}
-	s.shift, s.rate = o.TS-q.TS, pt.rate
 	send := packet.Outgoing{
 		Packet: q, Ext: q.ExtSeq,
-		SSRC: s.SSRC, TS: o.TS, Seq: o.Seq, PT: uint8(pt.pt), Marker: q.Marker,
+		SSRC: s.SSRC, TS: o.TS, Seq: o.Seq, PT: format.PT, Marker: q.Marker,
 		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0,
 	}
 	p := s.peer
@@ -127,6 +144,18 @@ func (r *Room) forward(now time.Time, s *slot, q *packet.Packet, out *Batch) {
 	if p.pacer.Overfull() {
 		r.shed(now, p, out)
 	}
+}
+
+// fill closes a number that was left open for a packet which is not for this subscriber after all.
+func (r *Room) fill(now time.Time, s *slot, q *packet.Packet, o layer.Out, out *Batch) {
+	format := &s.formats[q.Codec]
+	if format.ClockRate == 0 {
+		return
+	}
+	send := packet.Outgoing{SSRC: s.SSRC, TS: o.TS, Seq: o.Seq, PT: format.PT, Padding: 1}
+	size := send.Size(&s.peer.ext) + sealOverhead
+	s.peer.pacer.Bypass(now, size)
+	r.send(now, s.peer, &send, size, s.Kind, out)
 }
 
 // send puts one packet into the batch.

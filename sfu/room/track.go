@@ -33,7 +33,7 @@ func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch
 		switch {
 		case d.Source >= MaxSources || seen[d.Source]:
 			return fmt.Errorf("%w: source %d", ErrInvalid, d.Source)
-		case len(d.Codecs) == 0 || len(d.SSRCs) < len(d.RTX):
+		case len(d.Codecs) == 0 || len(d.SSRCs) < len(d.RTX) || !clocked(d.Codecs):
 			return fmt.Errorf("%w: track without codecs or RTX without stream", ErrInvalid)
 		case len(d.RIDs) > layer.MaxRungs || len(d.SSRCs) > layer.MaxRungs || len(d.Codecs) > maxCodecs || len(d.MID) > maxMID:
 			return fmt.Errorf("%w: layers or codecs of a track", ErrLimit)
@@ -59,6 +59,11 @@ func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch
 	}
 	r.assignAll(now, out)
 	return nil
+}
+
+// clocked reports whether all payload types have a clock rate.
+func clocked(codecs []PayloadType) bool {
+	return !slices.ContainsFunc(codecs, func(c PayloadType) bool { return c.ClockRate == 0 })
 }
 
 // same reports whether d describes the same streams, so that they may go on.
