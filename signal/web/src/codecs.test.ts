@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { audioLevel, chooseExtensions, dependencyDescriptor, orderCodecs } from "./codecs.ts";
+import { chooseExtensions, orderCodecs } from "./codecs.ts";
 
 const list = (...names: string[]): { mimeType: string }[] => names.map((mimeType) => ({ mimeType }));
 const names = (codecs: { mimeType: string }[]): string[] => codecs.map((c) => c.mimeType);
@@ -18,8 +18,8 @@ test("a short offer has what may pass the encryption, and repair", () => {
 
 test("the audio level is not offered; the dependency descriptor is, for video", () => {
   const offered = [
-    { uri: audioLevel, direction: "sendrecv" as const },
-    { uri: dependencyDescriptor, direction: "stopped" as const },
+    { uri: "urn:ietf:params:rtp-hdrext:ssrc-audio-level", direction: "sendrecv" as const },
+    { uri: "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension", direction: "stopped" as const },
     { uri: "urn:ietf:params:rtp-hdrext:sdes:mid", direction: "sendrecv" as const },
   ];
   assert.deepEqual(chooseExtensions("video", offered).map((e) => e.direction), ["stopped", "sendrecv", "sendrecv"]);

@@ -5,8 +5,8 @@ const videoOrder = ["video/vp8", "video/vp9", "video/av1"];
 const audioOrder = ["audio/opus"];
 const repair = "video/rtx";
 
-export const dependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-export const audioLevel = "urn:ietf:params:xml:ns:ssrc-audio-level";
+const dependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+const audioLevel = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 
 // Chromium offers the dependency descriptor for receivers only when asked to.
 // "stopped" here switches it off.

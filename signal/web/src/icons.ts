@@ -34,6 +34,7 @@ export function icon(name: IconName): SVGSVGElement {
 export function hairpin(): SVGSVGElement {
   const element = document.createElementNS(svg, "svg");
   element.setAttribute("viewBox", "0 0 120 24");
+  element.setAttribute("preserveAspectRatio", "none");
   element.setAttribute("class", "hairpin");
   element.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(svg, "path");

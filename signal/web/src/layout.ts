@@ -27,7 +27,7 @@ export function arrange(count: number, width: number, height: number, gap: numbe
     const roomX = (width - gap * (columns - 1)) / columns;
     const roomY = (height - gap * (rows - 1)) / rows;
     const tileWidth = Math.min(roomX, roomY * aspect);
-    const tileHeight = Math.min(roomY, tileWidth * maxTallness(n));
+    const tileHeight = Math.min(roomY, tileWidth * maxTallness(n, height > width));
     if (tileWidth * tileHeight > best.tileWidth * best.tileHeight && tileWidth >= minWidth) {
       best = { columns, tileWidth, tileHeight, scrolls: false };
     }
@@ -37,7 +37,8 @@ export function arrange(count: number, width: number, height: number, gap: numbe
 }
 
 /** Height per width that a tile may reach. */
-function maxTallness(count: number): number {
+function maxTallness(count: number, upright: boolean): number {
+  if (!upright) return 3 / 4;
   return count <= 6 ? 4 / 3 : 1;
 }
 

@@ -101,8 +101,10 @@ export class MediaConnection {
   }
 
   private addSender(kind: Kind, source: Source, sendEncodings: RTCRtpEncodingParameters[] | undefined): RTCRtpTransceiver {
+    const mid = this.nextMid();
     const t = this.pc.addTransceiver(kind, { direction: "sendonly", ...(sendEncodings && { sendEncodings }) });
     t.sender.transform = this.makeTransform({ side: "send", source });
+    this.guard(t, mid); // it should never receive; if it did, nothing would come through
     this.prefer(t, kind);
     return t;
   }
@@ -115,19 +117,27 @@ export class MediaConnection {
     return grew;
   }
 
+  private addReceiver(kind: Kind): RTCRtpTransceiver {
+    const mid = this.nextMid();
+    const t = this.pc.addTransceiver(kind, { direction: "recvonly" });
+    this.guard(t, mid);
+    this.prefer(t, kind);
+    return t;
+  }
+
+  private nextMid(): string {
+    return String(this.pc.getTransceivers().length);
+  }
+
   /**
    * A receiver's transform must know its mid, and it must be there before the
    * mid is: browsers number m-lines in the order they were added, so the mid is
    * predicted here and checked in settleMids. Until the answer nothing is
    * bound to a mid, and a frame under a wrong one would not open.
    */
-  private addReceiver(kind: Kind): RTCRtpTransceiver {
-    const mid = String(this.pc.getTransceivers().length);
-    const t = this.pc.addTransceiver(kind, { direction: "recvonly" });
+  private guard(t: RTCRtpTransceiver, mid: string): void {
     t.receiver.transform = this.makeTransform({ side: "receive", mid });
     this.predicted.set(t, mid);
-    this.prefer(t, kind);
-    return t;
   }
 
   private settleMids(): void {

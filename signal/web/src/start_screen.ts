@@ -19,7 +19,7 @@ export function startScreen(newRoom: () => Promise<void>): HTMLElement {
       { class: "hero" },
       el("p", { class: "brand" }, "sotto"),
       hairpin(),
-      el("h1", { tabindex: "-1" }, "Speak under the\u00a0voice."),
+      el("h1", { tabindex: "-1" }, "What you say stays between\u00a0you."),
       el("p", { class: "lede" }, "Calls that only the people in them can see and hear. Open a room, pass the link on, and talk."),
       button,
     ),
@@ -27,7 +27,7 @@ export function startScreen(newRoom: () => Promise<void>): HTMLElement {
       "ul",
       { class: "facts" },
       fact("The key is in the link.", "It stands after the #, the part of an address that browsers keep to themselves."),
-      fact("The server carries, blind.", "Every frame is sealed in your browser and opened in theirs."),
+      fact("The server cannot look.", "Every frame is sealed in your browser and opened in theirs. What lies between only carries it."),
       fact("Nothing to install.", "No account, no third party, nothing kept when the room is empty."),
     ),
   );

@@ -93,10 +93,11 @@ export class TestHooks {
     return this.session?.media.pc.remoteDescription?.sdp ?? "";
   }
 
-  /** untransformed counts senders and receivers without a transform: always 0. */
+  /** untransformed counts receivers, and senders that may send, without a transform: always 0. */
   untransformed(): number {
-    const pc = this.session?.media.pc;
-    return [...(pc?.getSenders() ?? []), ...(pc?.getReceivers() ?? [])].filter((x) => x.transform === null).length;
+    const transceivers = this.session?.media.pc.getTransceivers() ?? [];
+    const sending = transceivers.filter((t) => t.direction.startsWith("send")).map((t) => t.sender);
+    return [...sending, ...transceivers.map((t) => t.receiver)].filter((x) => !x.transform).length;
   }
 
   tiles(): TileReport[] {
