@@ -1,0 +1,38 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sotto/signal"
+)
+
+// signalFamilies is the catalogue of what the signaling service shows.
+func signalFamilies() []family[signal.Stats] {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	return []family[signal.Stats]{
+		{desc("rooms", "Rooms with at least one participant."), gauge, func(s signal.Stats) []sample { return one(float64(s.Rooms)) }},
+		{desc("participants", "Participants admitted to a room."), gauge, func(s signal.Stats) []sample { return one(float64(s.Members)) }},
+		{desc("signal_sessions", "Open WebSocket connections, admitted or not."), gauge, func(s signal.Stats) []sample { return one(float64(s.Sessions)) }},
+		{desc("joins_total", "Requests to enter a room by result: ok, or the error code that the client got.", "result"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Joins) }},
+		{desc("leaves_total", "Participants that left, by reason.", "reason"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Left) }},
+		{desc("offers_total", "Negotiations by result: ok, or the error code that the client got.", "result"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Offers) }},
+		{desc("connections_refused_total", "WebSocket requests refused before the upgrade, by reason.", "reason"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Refused) }},
+		{desc("signal_errors_total", "Errors sent to clients by code.", "code"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Errors) }},
+		{desc("signal_messages_total", "Text messages received."), counter,
+			func(s signal.Stats) []sample { return one(float64(s.Messages)) }},
+		{desc("slow_readers_total", "Connections closed because they read too slowly."), counter,
+			func(s signal.Stats) []sample { return one(float64(s.SlowReaders)) }},
+		{desc("envelopes_total", "Sealed messages by direction (in: from a participant; out: copies to participants).", "direction"), counter, func(s signal.Stats) []sample {
+			return []sample{{float64(s.Envelopes), []string{"in"}}, {float64(s.EnvelopesSent), []string{"out"}}}
+		}},
+		{desc("envelope_bytes_total", "Bytes of sealed messages sent to participants."), counter,
+			func(s signal.Stats) []sample { return one(float64(s.EnvelopeBytes)) }},
+		{desc("envelopes_dropped_total", "Sealed messages that were not relayed, by reason.", "reason"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Dropped) }},
+	}
+}
