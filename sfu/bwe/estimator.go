@@ -36,6 +36,7 @@ const (
 	evaluatePacket = 10 // at least so many packets make a loss ratio
 
 	silence = 1500 * time.Millisecond // without feedback, while sending: halve
+	idle    = time.Second             // without anything to evaluate: rise
 
 	ackedBuckets = 8
 	ackedBucket  = 100 * time.Millisecond
@@ -245,12 +246,24 @@ func (e *Estimator) set(rate unit.Bitrate) (changed bool) {
 	return changed
 }
 
-// Next does what time alone brings: it halves the budget when feedback stopped although packets are being sent. A path
-// that never gave feedback stays at its start rate, since nothing can be learned about it. The probe is what to send now;
-// at is when to call again, zero if only after OnSent or OnFeedback.
+// Next does what time alone brings. It halves the budget when feedback stopped although packets are being sent. And it lets
+// a cut budget rise again, up to the start rate, while so little is sent that nothing can be learned: otherwise a subscriber
+// whose smallest layer was paused would never get it back. A path that never gave feedback stays at its start rate.
+//
+// The probe is what to send now; at is when to call again, zero if only after OnSent or OnFeedback.
 func (e *Estimator) Next(now time.Time) (probe Probe, at time.Time) {
-	if e.feedback.IsZero() || e.sinceFeedback < evaluatePacket {
+	switch {
+	case e.feedback.IsZero():
 		return Probe{}, time.Time{}
+	case e.sinceFeedback < evaluatePacket:
+		if e.est.Keep >= e.cfg.Start {
+			return Probe{}, time.Time{}
+		}
+		if now.Sub(e.evaluated) >= idle {
+			e.set(min(e.est.Keep+unit.Bitrate(float64(e.est.Keep)*risePerSecond*idle.Seconds()), e.cfg.Start))
+			e.lost, e.acked, e.evaluated = 0, 0, now
+		}
+		return Probe{}, e.evaluated.Add(idle)
 	}
 	if e.silentUntil.IsZero() {
 		e.silentUntil = e.feedback.Add(silence)

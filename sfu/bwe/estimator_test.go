@@ -87,6 +87,21 @@ func TestEstimator_halvesInSilence(t *testing.T) {
 	}
 }
 
+func TestEstimator_risesWhenNothingIsSent(t *testing.T) {
+	p := newPath()
+	p.run(5*time.Second, unit.Mbps, 2, true)
+	if got := p.e.Estimate().Keep; got > 200*unit.Kbps {
+		t.Fatalf("budget %d with half of the packets lost", got)
+	}
+	for range 300 {
+		p.now = p.now.Add(100 * time.Millisecond)
+		p.e.Next(p.now)
+	}
+	if got := p.e.Estimate().Keep; got != DefaultStart {
+		t.Fatalf("budget %d after 30 s of quiet", got)
+	}
+}
+
 func TestEstimator_withoutAnyFeedbackStaysAtStart(t *testing.T) {
 	p := newPath()
 	p.run(10*time.Second, unit.Mbps, 0, false)

@@ -190,6 +190,7 @@ type publisher struct {
 	reports  map[uint32]rtcp.ReceptionReport
 	payload  *rand.Rand // bodies of frames
 	off      bool
+	deaf     bool // answers no key frame request
 }
 
 type encoding struct {
@@ -344,6 +345,9 @@ func (p *publisher) feedback(pkt rtcp.Packet) {
 	switch pkt := pkt.(type) {
 	case *rtcp.PictureLossIndication:
 		p.plis++
+		if p.deaf {
+			return
+		}
 		for _, l := range p.layers { // as browsers do
 			l.key = true
 		}
