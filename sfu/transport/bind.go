@@ -67,6 +67,14 @@ func (r *Run) next() []byte {
 	return head
 }
 
+// datagrams returns how many there are in the run.
+func (r *Run) datagrams() int {
+	if r.Segment <= 0 {
+		return 1
+	}
+	return (len(r.Data) + r.Segment - 1) / r.Segment
+}
+
 // unmap brings an address to the one form that tables and comparisons use.
 func unmap(a netip.AddrPort) netip.AddrPort {
 	if a.Addr().Is4In6() {

@@ -19,6 +19,7 @@ const (
 type outbox struct {
 	slab    []byte
 	lengths []int
+	queued  bool // in Endpoint.dirty, also while the session changes hands
 }
 
 func (o *outbox) reset() { o.slab, o.lengths = o.slab[:0], o.lengths[:0] }
@@ -77,7 +78,8 @@ func (e *Endpoint) Send(id SessionID, data []byte, segment int) {
 	if len(s.out.slab) > 0 && len(s.out.slab)+len(data) > slabSize {
 		e.flushSession(s)
 	}
-	if len(s.out.lengths) == 0 {
+	if !s.out.queued {
+		s.out.queued = true
 		e.dirty = append(e.dirty, uint16(id.Index()))
 	}
 	if segment <= 0 {
@@ -99,24 +101,19 @@ func (e *Endpoint) Flush() int {
 	}
 	e.write()
 	for _, index := range e.dirty {
-		e.sessions[index].out.reset()
+		o := &e.sessions[index].out
+		o.reset()
+		o.queued = false
 	}
 	e.dirty = e.dirty[:0]
 	return int(e.stats.DatagramsOut - before)
 }
 
-// flushSession makes room in a full slab.
+// flushSession makes room in a full slab; the session stays in dirty.
 func (e *Endpoint) flushSession(s *session) {
 	e.gather(s)
 	e.write()
 	s.out.reset()
-	for i, index := range e.dirty {
-		if int(index) == s.id.Index() {
-			e.dirty[i] = e.dirty[len(e.dirty)-1]
-			e.dirty = e.dirty[:len(e.dirty)-1]
-			break
-		}
-	}
 }
 
 // gather cuts a session's slab into runs: packets of equal length, the last
@@ -171,7 +168,7 @@ func (e *Endpoint) write() {
 	}
 	want := 0
 	for _, r := range e.runs {
-		want += (len(r.Data) + r.Segment - 1) / r.Segment
+		want += r.datagrams()
 		e.stats.BytesOut += uint64(len(r.Data))
 	}
 	sent, _ := e.bind.WriteBatch(e.runs) // a closed bind shows in Read

@@ -92,7 +92,6 @@ func (o *Offer) Answer(cfg AnswerConfig) (*Answer, error) {
 	}
 	w.line("a=msid-semantic: WMS *")
 	w.line("a=fingerprint:", cfg.Fingerprint.String())
-	w.line("a=setup:passive")
 	w.line("a=ice-ufrag:", cfg.Local.Ufrag)
 	w.line("a=ice-pwd:", cfg.Local.Pwd)
 	tagged := o.tagged(a.Media)
@@ -232,6 +231,7 @@ func (m *Media) write(w *writer, a AnswerMedia, cfg MediaConfig) {
 	default:
 		w.line("a=inactive")
 	}
+	w.line("a=setup:passive") // on each m-line: pion reads it nowhere else
 	w.line("a=rtcp-mux")
 	w.line("a=rtcp-rsize")
 	for _, c := range a.Codecs {

@@ -105,7 +105,7 @@ func checkAnswer(t *testing.T, offer []byte, a *Answer, s *sdp.SessionDescriptio
 			t.Errorf("the answer contains %q", never)
 		}
 	}
-	for _, always := range []string{"a=ice-lite\r\n", "a=setup:passive\r\n", "a=end-of-candidates\r\n", "typ host tcptype passive\r\n"} {
+	for _, always := range []string{"a=ice-lite\r\n", "a=end-of-candidates\r\n", "typ host tcptype passive\r\n"} {
 		if strings.Count(text, always) != 1 {
 			t.Errorf("the answer has %q %d times", always, strings.Count(text, always))
 		}
@@ -143,6 +143,9 @@ func checkAnswer(t *testing.T, offer []byte, a *Answer, s *sdp.SessionDescriptio
 		}
 		if _, mux := m.Attribute("rtcp-mux"); !rejected && !mux {
 			t.Errorf("mid %s: no rtcp-mux", mid)
+		}
+		if setup, _ := m.Attribute("setup"); !rejected && setup != "passive" {
+			t.Errorf("mid %s: setup %q", mid, setup)
 		}
 	}
 }

@@ -1,0 +1,134 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// keepBind notes the runs of each write.
+type keepBind struct {
+	Bind
+	runs []Run
+}
+
+func (k *keepBind) WriteBatch(runs []Run) (int, error) {
+	n := 0
+	for _, r := range runs {
+		k.runs = append(k.runs, Run{Data: bytes.Clone(r.Data), Segment: r.Segment, To: r.To})
+		n += r.datagrams()
+	}
+	return n, nil
+}
+
+func (k *keepBind) shapes() (out []string) {
+	for _, r := range k.runs {
+		out = append(out, fmt.Sprintf("%d/%d", len(r.Data), r.Segment))
+	}
+	k.runs = nil
+	return out
+}
+
+func TestFlush_formsRuns(t *testing.T) {
+	b := newBench(t)
+	id, cfg := b.open()
+	other, otherCfg := b.open()
+	b.deliver(check(cfg), client(1))
+	b.deliver(check(otherCfg), client(2))
+	keep := &keepBind{Bind: b.bind}
+	b.e.bind = keep
+	for _, test := range []struct {
+		name    string
+		lengths []int
+		want    []string
+	}{
+		{"one", []int{100}, []string{"100/100"}},
+		{"equal", []int{100, 100, 100}, []string{"300/100"}},
+		{"last shorter", []int{100, 100, 40}, []string{"240/100"}},
+		{"a shorter one ends the run", []int{100, 40, 40}, []string{"140/100", "40/40"}},
+		{"a longer one begins a run", []int{40, 100, 100}, []string{"40/40", "200/100"}},
+		{"shorter, then equal again", []int{100, 40, 100}, []string{"140/100", "100/100"}},
+		{"at most 16", slices.Repeat([]int{10}, 20), []string{"160/10", "40/10"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, n := range test.lengths {
+				b.e.Send(id, make([]byte, n), 0)
+				b.e.Send(other, make([]byte, 7), 0) // another destination in between changes nothing
+			}
+			if got := b.e.Flush(); got != 2*len(test.lengths) {
+				t.Fatal(got)
+			}
+			got := keep.shapes()
+			if len(got) < len(test.want) || !slices.Equal(got[:len(test.want)], test.want) {
+				t.Fatalf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// Whatever is sent, in whatever way, arrives in order and unchanged.
+func TestFlush_keepsBytesAndOrder(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	b := newBench(t)
+	id, cfg := b.open()
+	b.deliver(check(cfg), client(1))
+	keep := &keepBind{Bind: b.bind}
+	b.e.bind = keep
+	var want, got [][]byte
+	for i := range 20_000 {
+		n := 1 + r.IntN(4)*400
+		data := bytes.Repeat([]byte{byte(i)}, n)
+		switch r.IntN(4) {
+		case 0: // own memory
+			b.e.Send(id, data, 0)
+			want = append(want, data)
+		case 1, 2: // the slab
+			buf := append(b.e.Slab(id, n+r.IntN(40)), data...)
+			b.e.Send(id, buf, 0)
+			want = append(want, data)
+		case 3: // several segments
+			segment := 1 + r.IntN(n)
+			b.e.Send(id, data, segment)
+			want = slices.AppendSeq(want, slices.Chunk(data, segment))
+		}
+		if r.IntN(30) == 0 {
+			b.e.Flush()
+		}
+	}
+	b.e.Flush()
+	for _, run := range keep.runs {
+		if len(run.Data) > run.Segment*maxRunSegments || len(run.Data) > maxRunBytes {
+			t.Fatalf("run of %d/%d", len(run.Data), run.Segment)
+		}
+		got = slices.AppendSeq(got, slices.Chunk(run.Data, run.Segment))
+	}
+	if !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Fatalf("%d packets out, %d in", len(got), len(want))
+	}
+	if b.e.stats.DatagramsOut != uint64(len(want))+1 { // and one STUN answer
+		t.Fatal(b.e.stats.DatagramsOut)
+	}
+	if c := cap(b.e.session(id).out.slab); c > slabSize {
+		t.Fatalf("slab of %d", c)
+	}
+}
+
+// A session that ends between Send and Flush takes its packets with it, and its successor in the same slot gets none.
+func TestFlush_afterClose(t *testing.T) {
+	b := newBench(t)
+	id, cfg := b.open()
+	b.deliver(check(cfg), client(1))
+	keep := &keepBind{Bind: b.bind}
+	b.e.bind = keep
+	b.e.Send(id, []byte("secret"), 0)
+	b.e.Close(b.now, id)
+	next, cfg := b.open()
+	b.deliver(check(cfg), client(2))
+	keep.runs = nil
+	b.e.Send(next, []byte("x"), 0)
+	if n := b.e.Flush(); n != 1 || string(keep.runs[0].Data) != "x" {
+		t.Fatalf("%d %v", n, keep.runs)
+	}
+}
