@@ -14,7 +14,7 @@ import (
 // network is a datagram network in memory for virtual time. Each directed flow has its own delay and its own random numbers,
 // and one goroutine delivers in the order of (time, flow, number): whatever the scheduler does, the same sends arrive alike.
 type network struct {
-	link func(from, to netip.AddrPort) link // fixed when a flow sends first
+	path func(from, to netip.AddrPort) path // fixed when a flow sends first
 
 	mu    sync.Mutex
 	ports map[netip.AddrPort]*port
@@ -25,15 +25,15 @@ type network struct {
 	ended sync.WaitGroup
 }
 
-// link is one direction between two ports.
-type link struct {
+// path is one direction between two ports.
+type path struct {
 	delay time.Duration
 	loss  float64
 	seed  uint64
 }
 
 type flow struct {
-	link
+	path
 	order  uint64 // of flows: by address, so that it does not depend on who sends first
 	random *rand.Rand
 	sent   uint64
@@ -71,9 +71,9 @@ func (d *deliveries) Pop() any {
 	return x
 }
 
-func newNetwork(l func(from, to netip.AddrPort) link) *network {
+func newNetwork(p func(from, to netip.AddrPort) path) *network {
 	n := &network{
-		link:  l,
+		path:  p,
 		ports: map[netip.AddrPort]*port{},
 		flows: map[[2]netip.AddrPort]*flow{},
 		wake:  make(chan struct{}, 1),
@@ -123,9 +123,9 @@ func (n *network) send(from, to netip.AddrPort, data []byte) {
 	key := [2]netip.AddrPort{from, to}
 	f := n.flows[key]
 	if f == nil {
-		l := n.link(from, to)
+		l := n.path(from, to)
 		a, b := from.Addr().As4(), to.Addr().As4()
-		f = &flow{link: l, random: rand.New(rand.NewPCG(l.seed, 7))}
+		f = &flow{path: l, random: rand.New(rand.NewPCG(l.seed, 7))}
 		f.order = uint64(a[2])<<24 | uint64(a[3])<<16 | uint64(b[2])<<8 | uint64(b[3])
 		n.flows[key] = f
 	}

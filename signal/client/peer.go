@@ -35,6 +35,11 @@ func newPeerConnection(engine func(*webrtc.SettingEngine)) (*webrtc.PeerConnecti
 	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM)
 	settings.SetSRTPReplayProtectionWindow(1024)
 	settings.DisableActiveTCP(true)
+	// The service is the DTLS server always. Its answers say so once for the session (RFC 8859: category TRANSPORT), where pion
+	// does not look; pion's guess would be server as well.
+	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient); err != nil {
+		return nil, err
+	}
 	if engine != nil {
 		engine(&settings)
 	}

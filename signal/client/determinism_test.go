@@ -1,0 +1,172 @@
+package client_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sotto/signal/client"
+	"sotto/signal/protocol"
+)
+
+// witness writes down every frame that one participant received, by track.
+type witness struct {
+	start time.Time
+
+	mu     sync.Mutex
+	tracks map[trackName]*record
+}
+
+type trackName struct {
+	from   protocol.ConnID
+	source protocol.Source
+}
+
+type record struct {
+	frames hash.Hash // of (layer, index, time, decoded)
+	count  int
+}
+
+func (w *witness) ReceivedFrame(e client.FrameEvent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name := trackName{e.From, e.Source}
+	r := w.tracks[name]
+	if r == nil {
+		r = &record{frames: sha256.New()}
+		w.tracks[name] = r
+	}
+	r.count++
+	fmt.Fprintln(r.frames, e.Layer, e.Index, e.At.Sub(w.start), e.Decoded)
+}
+
+// meeting runs a room of n for some virtual seconds and returns what everybody received, one line per track, and the sums.
+func meeting(t *testing.T, n int, loss float64) (lines []string, decoded, broken, switches uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, loss)
+		defer c.close()
+		start := time.Now()
+		var people []*client.Participant
+		var witnesses []*witness
+		for i := range n {
+			cfg := c.config(i+1, client.Slots(n-1))
+			w := &witness{start: start, tracks: map[trackName]*record{}}
+			cfg.Observer = w
+			people, witnesses = append(people, c.join(cfg)), append(witnesses, w)
+		}
+		for step := range 3 {
+			for i, p := range people {
+				var wishes []protocol.Wish
+				for k, q := range people {
+					if q != p {
+						wishes = append(wishes, protocol.Wish{
+							ConnID: q.ConnID(), Source: protocol.SourceCamera, Height: []int{180, 360, 180, 720}[(i+k+step)%4],
+						})
+					}
+				}
+				if err := p.Want(t.Context(), wishes); err != nil {
+					t.Fatal(err)
+				}
+				advance(3_100_007 * time.Nanosecond) // one after the other: their order is part of the scenario
+			}
+			advance(1200 * time.Millisecond)
+		}
+		for i, p := range people {
+			if err := p.Err(); err != nil {
+				t.Errorf("participant %d dropped out: %v", i, err)
+			}
+			s := p.Stats()
+			for k, q := range people {
+				for _, source := range []protocol.Source{protocol.SourceMic, protocol.SourceCamera} {
+					if q == p {
+						continue
+					}
+					got := track(p, q, source)
+					if got.Decoded == 0 {
+						t.Errorf("participant %d got nothing of %d's %s", i, k, source)
+						continue
+					}
+					decoded += got.Decoded
+					broken += got.Undecodable + got.Unknown
+					var steps []string
+					for _, sw := range got.Switches {
+						steps = append(steps, fmt.Sprintf("%v %d>%d", sw.At.Sub(start), sw.From, sw.To))
+					}
+					switches += uint64(len(got.Switches))
+					r := witnesses[i].tracks[trackName{q.ConnID(), source}]
+					lines = append(lines, fmt.Sprintf("%02d<%02d %-6s %d frames %x, decoded %d, %s",
+						i, k, source, r.count, r.frames.Sum(nil)[:8], got.Decoded, strings.Join(steps, ", ")))
+				}
+			}
+			if s.Keys.Dropped != ([len(s.Keys.Dropped)]uint64{}) && loss == 0 {
+				t.Logf("participant %d: frames not opened %v", i, s.Keys.Dropped)
+			}
+		}
+		var all sync.WaitGroup
+		for _, p := range people {
+			all.Go(func() { _ = p.Close() })
+		}
+		all.Wait()
+	})
+	sort.Strings(lines)
+	return lines, decoded, broken, switches
+}
+
+// TestRoom_ofTwentyIsTheSameInEveryRun: 20 native participants, encrypted, three video layers and audio each, over the real
+// signaling service and media node. Every run gives every receiver the same frames at the same times, and the same switches.
+func TestRoom_ofTwentyIsTheSameInEveryRun(t *testing.T) {
+	runs := 10
+	if testing.Short() {
+		runs = 2
+	}
+	var first []string
+	for run := range runs {
+		began := time.Now()
+		lines, decoded, broken, switches := meeting(t, 20, 0)
+		t.Logf("run %d: %d frames decoded, %d broken, %d switches, in %v", run, decoded, broken, switches, time.Since(began).Round(time.Millisecond))
+		if broken > 0 {
+			t.Errorf("run %d: %d frames could not be decoded", run, broken)
+		}
+		if run == 0 {
+			first = lines
+			continue
+		}
+		compare(t, run, first, lines)
+	}
+}
+
+// TestRoom_withLossIsTheSameInEveryRun has every flow lose packets, drawn from its own numbers.
+func TestRoom_withLossIsTheSameInEveryRun(t *testing.T) {
+	var first []string
+	for run := range 3 {
+		lines, decoded, broken, switches := meeting(t, 3, 0.01)
+		t.Logf("run %d: %d frames decoded, %d broken, %d switches", run, decoded, broken, switches)
+		if run == 0 {
+			first = lines
+			continue
+		}
+		compare(t, run, first, lines)
+	}
+}
+
+func compare(t *testing.T, run int, want, got []string) {
+	t.Helper()
+	differ := 0
+	for i := range want {
+		if i < len(got) && got[i] == want[i] {
+			continue
+		}
+		if differ++; differ <= 5 && i < len(got) {
+			t.Errorf("run %d differs:\n%s\n%s", run, want[i], got[i])
+		}
+	}
+	if differ > 0 || len(want) != len(got) {
+		t.Errorf("run %d: %d of %d tracks differ", run, differ, len(want))
+	}
+}
