@@ -9,18 +9,19 @@ const noLimit = 255
 type frame struct {
 	in, out uint32 // timestamp as received and as sent
 	pic     uint16 // subtracted from picture ids
+	picNext uint16 // the same for the frame after it
 	limit   uint8  // highest temporal layer forwarded at that time
 	dropped bool
 }
 
-// picAfter returns the picture id offset of the frame of p, which follows f. A dropped VP8 picture is closed up, because receivers
-// take a missing picture id for a lost frame. VP9 and the dependency descriptor name the frames they refer to by difference: gaps
-// are legal there and closing them would break the references.
-func (f *frame) picAfter(p *packet.Packet) uint16 {
-	if f.dropped && p.Codec == packet.VP8 && p.PictureIDAt != 0 {
-		return f.pic + 1
+// drop leaves the frame of p out. A dropped VP8 picture is closed up, because receivers take a missing picture id for a lost frame.
+// VP9 and the dependency descriptor name the frames they refer to by difference: gaps are legal there and closing them would break
+// the references.
+func (f *frame) drop(p *packet.Packet) {
+	f.dropped = true
+	if p.Codec == packet.VP8 && p.PictureIDAt != 0 {
+		f.picNext++
 	}
-	return f.pic
 }
 
 // historySize is how many frames back a late packet still finds its frame: a second of 30 frames.
@@ -63,12 +64,13 @@ func (h *history) lookup(p *packet.Packet) *frame {
 func (h *history) insert(p *packet.Packet, age uint8) *frame {
 	older, newer := h.at(age), h.at(age-1)
 	f := frame{
-		in:    p.TS,
-		out:   older.out + (p.TS - older.in),
-		pic:   older.picAfter(p),
-		limit: older.limit,
+		in:      p.TS,
+		out:     older.out + (p.TS - older.in),
+		pic:     older.picNext,
+		picNext: older.picNext, // the newer frame counts on this one even if it is dropped now
+		limit:   older.limit,
+		dropped: p.TID > older.limit,
 	}
-	f.dropped = p.TID > f.limit
 	if int32(newer.out-f.out) <= 0 {
 		f.out = newer.out - 1
 	}

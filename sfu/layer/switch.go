@@ -173,7 +173,12 @@ func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
 		s.drop()
 		return Out{}, false
 	}
-	return s.send(p, &s.frame, uint16(p.ExtSeq-s.offset)), true
+	seq := uint16(p.ExtSeq - s.offset)
+	if seq-s.sent.nextSeq > maxGap { // gaps between packets that were dropped add up
+		s.first, s.offset, s.drops = p.ExtSeq, p.ExtSeq-uint64(s.sent.nextSeq), dropWindow{}
+		seq = s.sent.nextSeq
+	}
+	return s.send(p, &s.frame, seq), true
 }
 
 // drop closes the number of the newest packet up.
@@ -195,6 +200,7 @@ func (s *Switch) begin(p *packet.Packet) Out {
 	s.frame = frame{in: p.TS, out: s.rise(p), limit: s.maxTID}
 	if p.PictureIDAt != 0 && s.sent.hasPic {
 		s.frame.pic = p.PictureID - (s.sent.pic + 1)
+		s.frame.picNext = s.frame.pic
 	}
 	s.frameOffset, s.tl0Offset = 0, 0
 	if p.DD.Len != 0 && s.sent.hasDD {
@@ -220,14 +226,14 @@ func (s *Switch) rebase(ext uint64) {
 
 // nextFrame decides about the frame that p is the first packet to come of.
 func (s *Switch) nextFrame(p *packet.Packet) {
-	f := frame{in: p.TS, limit: s.nextLimit(p), pic: s.frame.picAfter(p)}
-	f.dropped = p.TID > f.limit
-	f.out = s.rise(p)
+	f := frame{in: p.TS, out: s.rise(p), pic: s.frame.picNext, picNext: s.frame.picNext, limit: s.nextLimit(p)}
+	if p.TID > f.limit {
+		f.drop(p)
+	} else {
+		s.note(&f, p)
+	}
 	s.frame = f
 	s.frames.push(&f)
-	if !f.dropped {
-		s.note(&s.frame, p)
-	}
 }
 
 // nextLimit returns the limit of temporal layers from the frame of p on.
@@ -285,7 +291,7 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 		return Out{}, false
 	}
 	seq := uint16(p.ExtSeq - (s.offset - s.drops.after(p.ExtSeq, s.top)))
-	if s.records.used(seq) {
+	if s.records.used(seq) || s.sent.nextSeq-seq > dropWindowSize && seq-s.sent.nextSeq > maxGap {
 		return Out{}, false
 	}
 	if !p.PaddingOnly() {
