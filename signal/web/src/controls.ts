@@ -6,28 +6,26 @@ import type { DeviceKind, LocalMedia } from "./local_media.ts";
 import type { Problem } from "./problems.ts";
 
 const toggles = {
-  mic: { on: "mic", off: "micOff", key: "M", name: "Microphone", verbs: { off: "Mute", on: "Unmute" } },
-  camera: { on: "camera", off: "cameraOff", key: "V", name: "Camera", verbs: { off: "Camera off", on: "Camera on" } },
+  mic: { face: { on: "mic", off: "micOff" }, key: "M", name: "Microphone", verb: { on: "Mute", off: "Unmute" } },
+  camera: { face: { on: "camera", off: "cameraOff" }, key: "V", name: "Camera", verb: { on: "Stop camera", off: "Start camera" } },
 } as const;
 
-/** toggle switches a device; render() brings it up to date. */
+/** toggle switches a device; render() brings it up to date. Its name says what a click does. */
 export function toggle(local: LocalMedia, kind: DeviceKind): { button: HTMLButtonElement; render: () => void } {
   const t = toggles[kind];
   const face = el("span", { class: "face" });
   const caption = el("span", { class: "caption" });
-  const button = el("button", { type: "button", class: "control", "data-device": kind }, face, caption);
+  const button = el("button", { type: "button", class: "control", "data-device": kind, "aria-keyshortcuts": t.key }, face, caption);
   on(button, "click", () => void local.setOn(kind, !wanted(local, kind)));
   let shown: boolean | null = null;
   const render = (): void => {
     const isOn = wanted(local, kind);
     if (shown === isOn) return;
     shown = isOn;
-    face.replaceChildren(icon(isOn ? t.on : t.off));
-    caption.textContent = isOn ? t.verbs.off : t.verbs.on;
-    button.setAttribute("aria-label", t.name);
-    button.setAttribute("aria-pressed", String(isOn));
-    button.setAttribute("aria-keyshortcuts", t.key);
-    button.title = `${isOn ? t.verbs.off : t.verbs.on} (${t.key})`;
+    const now = isOn ? "on" : "off";
+    face.replaceChildren(icon(t.face[now]));
+    caption.textContent = t.verb[now];
+    button.title = `${t.verb[now]} (${t.key})`;
     button.classList.toggle("off", !isOn);
   };
   render();
@@ -80,7 +78,7 @@ export function notice(problem: Problem, act: { label: string; run: () => void }
     "div",
     { class: "notice", role: "alert", "data-problem": problem.code },
     icon("alert"),
-    el("p", {}, el("strong", {}, problem.title), " ", problem.text),
+    el("p", {}, el("strong", {}, `${problem.title}.`), " ", problem.text),
     act && on(el("button", { type: "button", class: "button small" }, act.label), "click", act.run),
   );
 }

@@ -1,10 +1,11 @@
 // In the room: the others, oneself, the state of the call, and the controls.
 
+import type { PeerState } from "../../../e2ee/js/src/messages.ts";
 import type { CallState } from "./call.ts";
 import { copyLink, deviceKeys, notice, toggle, wordmark } from "./controls.ts";
-import { announce, el, on, setText } from "./dom.ts";
+import { announce, el, on } from "./dom.ts";
 import { Grid } from "./grid.ts";
-import { icon } from "./icons.ts";
+import { icon, type IconName } from "./icons.ts";
 import type { LocalMedia } from "./local_media.ts";
 import { problem, type Problem } from "./problems.ts";
 import type { Source } from "./protocol.ts";
@@ -31,6 +32,8 @@ export class RoomScreen {
   private readonly stage: HTMLElement;
   private readonly ends: (() => void)[] = [];
   private readonly shown = new Map<string, string>();
+  private phase: CallState["phase"] = "connecting";
+  private members: readonly Member[] = [];
 
   private readonly local: LocalMedia;
   private readonly actions: RoomActions;
@@ -42,6 +45,7 @@ export class RoomScreen {
     this.audio = new AudioOutput((blocked) => this.show("sound", blocked ? problem("autoplay") : null, "Turn sound on", () => this.audio.resume()));
     this.selfVideo.muted = true;
     this.selfVideo.playsInline = true;
+    this.selfVideo.disablePictureInPicture = true;
     this.self = el("article", { class: "self", "aria-label": "You" }, el("span", { class: "monogram", "aria-hidden": "true" }), this.selfVideo, this.selfName);
     const alone = el(
       "section",
@@ -50,7 +54,7 @@ export class RoomScreen {
       el("p", {}, "Whoever has the link can join."),
       copyLink(link, "button"),
     );
-    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, this.grid.element, this.self, alone);
+    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone);
     const mic = toggle(local, "mic");
     const camera = toggle(local, "camera");
     const leave = el("button", { type: "button", class: "control leave", title: "Leave the room" }, el("span", { class: "face" }, icon("leave")), el("span", { class: "caption" }, "Leave"));
@@ -61,8 +65,8 @@ export class RoomScreen {
       this.banner,
       this.stage,
       el(
-        "footer",
-        { class: "bar", role: "toolbar", "aria-label": "Call controls" },
+        "section",
+        { class: "bar", "aria-label": "Call controls" },
         mic.button,
         camera.button,
         copyLink(link, "control"),
@@ -86,22 +90,16 @@ export class RoomScreen {
     this.stage.classList.toggle("is-alone", members.length === 0);
     if (change.joined) announce(`${nameOf(change.joined)} joined`);
     if (change.left) announce(`${nameOf(change.left)} left`);
-    this.renderSummary(members);
+    this.members = members;
+    this.renderSummary();
   }
 
   state(state: CallState): void {
+    this.phase = state.phase;
     this.element.dataset["phase"] = state.phase;
-    switch (state.phase) {
-      case "connecting":
-        setText(this.summary, "Joining");
-        break;
-      case "reconnecting":
-        this.show("call", state.problem, "Try now", () => this.actions.retry());
-        break;
-      case "live":
-        this.show("call", null);
-        break;
-    }
+    if (state.phase === "reconnecting") this.show("call", state.problem, "Try now", () => this.actions.retry());
+    if (state.phase === "live") this.show("call", null);
+    this.renderSummary();
   }
 
   focus(): void {
@@ -125,19 +123,10 @@ export class RoomScreen {
     }
   }
 
-  /** The words are about the others: one's own frames are always sealed. */
-  private renderSummary(members: readonly Member[]): void {
-    const mismatch = members.filter((m) => m.state === "mismatch").length;
-    const waiting = members.filter((m) => m.state === "waiting").length;
-    const text = mismatch > 0
-      ? `${people(mismatch)} with a key that does not fit`
-      : waiting > 0
-        ? `Waiting for ${waiting === 1 ? "a key" : `${waiting} keys`}`
-        : members.length === 0
-          ? "Encrypted room"
-          : `${people(members.length + 1)}, end-to-end encrypted`;
-    this.summary.dataset["state"] = mismatch > 0 ? "mismatch" : waiting > 0 ? "waiting" : "encrypted";
-    if (this.summary.textContent !== text) this.summary.replaceChildren(icon(mismatch > 0 ? "alert" : waiting > 0 ? "key" : "lock"), text);
+  private renderSummary(): void {
+    const { icon: name, text, state } = summarise(this.phase, this.members);
+    this.summary.dataset["state"] = state;
+    if (this.summary.textContent !== text) this.summary.replaceChildren(...(name ? [icon(name)] : []), text);
   }
 
   /** show puts a problem into the banner under a name of its own, or takes it away. */
@@ -152,6 +141,14 @@ export class RoomScreen {
   }
 }
 
-function people(count: number): string {
-  return count === 1 ? "1 person" : `${count} people`;
+/** summarise is about the others: one's own frames are always sealed. */
+function summarise(phase: CallState["phase"], members: readonly Member[]): { icon: IconName | null; text: string; state: PeerState | "none" } {
+  if (phase === "reconnecting") return { icon: null, text: "Reconnecting", state: "none" };
+  if (phase === "connecting") return { icon: null, text: "Joining", state: "none" };
+  const count = (state: PeerState): number => members.filter((m) => m.state === state).length;
+  const mismatch = count("mismatch");
+  if (mismatch > 0) return { icon: "alert", text: `${mismatch === 1 ? "1 key does" : `${mismatch} keys do`} not fit`, state: "mismatch" };
+  const waiting = count("waiting");
+  if (waiting > 0) return { icon: "key", text: `Waiting for ${waiting === 1 ? "a key" : `${waiting} keys`}`, state: "waiting" };
+  return { icon: "lock", text: members.length === 0 ? "Encrypted room" : `${members.length + 1} people, end-to-end encrypted`, state: "encrypted" };
 }
