@@ -82,6 +82,7 @@ func (s *shard) run() {
 		for _, ev := range events {
 			s.events <- ev
 		}
+		s.e.Flush() // what commands sent must not wait for the next datagram
 		n, err := s.e.Read(dst, next)
 		if err != nil {
 			return
