@@ -32,7 +32,8 @@ type peer struct {
 	slots     []*slot // in m-line order
 	retired   []*slot // no longer listed; kept because their SSRCs must never start over
 	wishes    []Wish
-	waiting   int // wanted tracks without a slot
+	waiting   int         // wanted tracks without a slot
+	told      []SlotState // as of the last SlotsChanged
 	estimator *bwe.Estimator
 	pacer     pace.Pacer
 	transport uint16 // next transport-wide number

@@ -3,7 +3,10 @@ package room
 import (
 	"time"
 
+	"sotto/sfu/loss"
 	"sotto/sfu/packet"
+	"sotto/sfu/report"
+	"sotto/sfu/seq"
 )
 
 // HandleRTP takes one packet that from sent, as packet.Parse left it. p.Raw may be overwritten once HandleRTP has returned.
@@ -32,7 +35,7 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 	r.stats.In[kind].add(len(p.Raw))
 
 	p.ExtSeq = s.unwrap.Unwrap(p.Seq)
-	if !s.window.Add(p.ExtSeq) {
+	if !s.window.Add(p.ExtSeq) && !r.resync(now, s, p, out) {
 		r.drop(DropDuplicate)
 		return
 	}
@@ -80,6 +83,31 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 	for _, sub := range t.subs {
 		r.forward(now, sub, s, q, out)
 	}
+}
+
+// resync begins a stream anew when its numbers went back for good: two packets in a row that are older than any that could
+// be late (RFC 3550 A.1, bad_seq). It reports whether it did; p is then the first packet.
+func (r *Room) resync(now time.Time, s *stream, p *packet.Packet, out *Batch) bool {
+	if p.Repaired || s.unwrap.Top()-p.ExtSeq < seq.WindowSize {
+		return false
+	}
+	again := s.badSeen && p.Seq == s.badSeq+1
+	s.badSeen, s.badSeq = true, p.Seq
+	if !again || now.Sub(s.latched) < relatchAfter {
+		return false
+	}
+	s.latched, s.badSeen = now, false
+	s.unwrap, s.window = seq.Unwrapper{}, seq.Window{}
+	s.loss, s.recv, s.expected, s.lost = loss.Detector{}, report.Receiver{}, 0, 0
+	s.key.ext = 0
+	s.ring.Reset()
+	p.ExtSeq = s.unwrap.Unwrap(p.Seq)
+	s.window.Add(p.ExtSeq)
+	for _, sub := range s.track.subs {
+		sub.sw.Reset(s.layer)
+		r.wantKey(now, sub, out)
+	}
+	return true
 }
 
 // identify finds the stream of a packet and restores a retransmitted one.

@@ -58,7 +58,7 @@ func TestRoom_switchesWithoutAGap(t *testing.T) {
 	if r.maxGap > 80*time.Millisecond {
 		t.Errorf("longest gap between frames %v", r.maxGap)
 	}
-	if r.lost != 0 || r.plis != 0 || r.nacks != 0 {
+	if r.lost != 0 || r.plis != 0 || r.nacks != 0 || r.torn != 0 {
 		t.Errorf("lost %d, %d PLI, %d NACK on a perfect link", r.lost, r.plis, r.nacks)
 	}
 	if p.plis > 26 {

@@ -32,18 +32,19 @@ var (
 )
 
 type world struct {
-	t     testing.TB
-	rng   *rand.Rand
-	room  *Room
-	now   time.Time
-	batch Batch
-	later [2048][]func()
-	pubs  []*publisher
-	subs  []*subscriber
-	log   []Event
-	sends int
-	seal  map[uint64]time.Time // (SSRC, number) -> sent, to catch a nonce used twice
-	hash  uint64               // of all output, to compare runs
+	t       testing.TB
+	rng     *rand.Rand
+	room    *Room
+	now     time.Time
+	batch   Batch
+	later   [2048][]func()
+	pubs    []*publisher
+	subs    []*subscriber
+	log     []Event
+	sends   int
+	seal    map[uint64]time.Time // (SSRC, number) -> sent, to catch a nonce used twice
+	hash    uint64               // of all output, to compare runs
+	observe func()               // sees every batch; may be nil
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -94,6 +95,9 @@ func (w *world) run(d time.Duration) {
 
 // flush does what a shard does with a batch, and puts the results on the links.
 func (w *world) flush() {
+	if w.observe != nil {
+		w.observe()
+	}
 	w.log = append(w.log, w.batch.Events...)
 	for i := range w.batch.Sends {
 		s := &w.batch.Sends[i]

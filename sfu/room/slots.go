@@ -19,7 +19,7 @@ func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) error {
 	fresh := 0
 	for i, d := range defs {
 		for _, e := range defs[:i] {
-			if e.SSRC == d.SSRC || d.RTXSSRC != 0 && (e.RTXSSRC == d.RTXSSRC || e.SSRC == d.RTXSSRC) {
+			if e.SSRC == d.SSRC || collide(&e, &d) {
 				return fmt.Errorf("%w: an SSRC is in two slots", ErrInvalid)
 			}
 		}
@@ -29,6 +29,9 @@ func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) error {
 		j := slices.IndexFunc(known, func(s *slot) bool { return s.SSRC == d.SSRC })
 		if j < 0 {
 			fresh++
+			if slices.ContainsFunc(known, func(s *slot) bool { return collide(&s.Slot, &d) }) {
+				return fmt.Errorf("%w: slot %d takes an SSRC of another slot", ErrInvalid, i)
+			}
 		} else if known[j].RTXSSRC != d.RTXSSRC || known[j].Kind != d.Kind {
 			return fmt.Errorf("%w: slot %d changed its kind or RTX SSRC", ErrInvalid, i)
 		}
@@ -60,6 +63,11 @@ func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) error {
 	p.slots, p.retired = list, known
 	r.assign(now, p, true, out)
 	return nil
+}
+
+// collide reports whether an RTX SSRC of two different slots is used twice: two streams with one SSRC would share nonces.
+func collide(a, b *Slot) bool {
+	return a.RTXSSRC != 0 && (a.RTXSSRC == b.RTXSSRC || a.RTXSSRC == b.SSRC) || b.RTXSSRC != 0 && b.RTXSSRC == a.SSRC
 }
 
 // want replaces a peer's wishes.
@@ -95,7 +103,7 @@ type wanted struct {
 // priority, and then the slot of a track of lower priority.
 func (r *Room) assign(now time.Time, p *peer, tell bool, out *Batch) {
 	list := r.wantedBy(p)
-	changed := tell
+	changed := false
 	for _, s := range p.slots {
 		if s.track == nil {
 			continue
@@ -127,20 +135,26 @@ func (r *Room) assign(now time.Time, p *peer, tell bool, out *Batch) {
 		r.subscribe(s, w)
 		changed = true
 	}
-	changed = changed || waiting != p.waiting
-	p.waiting = waiting
-	if !changed {
-		return
+	p.tell(waiting, tell, out)
+	if changed {
+		r.allocate(now, p, out)
 	}
-	ev := SlotsChanged{Peer: p.id, Waiting: waiting, Slots: make([]SlotState, len(p.slots))}
+}
+
+// tell reports the slots, if they are not as last told or always is set.
+func (p *peer) tell(waiting int, always bool, out *Batch) {
+	states := make([]SlotState, len(p.slots))
 	for i, s := range p.slots {
-		ev.Slots[i] = SlotState{MID: s.MID}
+		states[i] = SlotState{MID: s.MID}
 		if s.track != nil {
-			ev.Slots[i] = SlotState{MID: s.MID, Active: true, Publisher: s.track.peer.id, Source: s.track.source}
+			states[i] = SlotState{MID: s.MID, Active: true, Publisher: s.track.peer.id, Source: s.track.source}
 		}
 	}
-	out.Events = append(out.Events, ev)
-	r.allocate(now, p, out)
+	if !always && waiting == p.waiting && slices.Equal(states, p.told) {
+		return
+	}
+	p.waiting, p.told = waiting, states
+	out.Events = append(out.Events, SlotsChanged{Peer: p.id, Slots: states, Waiting: waiting})
 }
 
 // wantedBy lists the tracks that a peer wants, the most important first.

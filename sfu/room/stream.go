@@ -30,8 +30,11 @@ type stream struct {
 	layer   int8
 	latched time.Time
 
-	unwrap   seq.Unwrapper
-	window   seq.Window
+	unwrap seq.Unwrapper
+	window seq.Window
+	// badSeq is the last number that was older than the window, if badSeen.
+	badSeq   uint16
+	badSeen  bool
 	desc     packet.Descriptor
 	ring     *ring.Ring
 	loss     loss.Detector

@@ -1,0 +1,138 @@
+package room
+
+import (
+	"testing"
+)
+
+// hall is a room with a number of publishers of camera and microphone, 1 and up, and one viewer, 100.
+func hall(t *testing.T, publishers, video, audio int) *world {
+	w := newWorld(t, 60)
+	for i := range publishers {
+		id := PeerID(1 + i)
+		w.apply(Join{Peer: id, Extensions: pubExt})
+		w.apply(Publish{Peer: id, Tracks: []PublishedTrack{
+			{Source: SourceCamera, MID: "1", Codecs: []PayloadType{vp8}},
+			{Source: SourceMic, MID: "0", Codecs: []PayloadType{opus}},
+		}})
+	}
+	w.subscribe(100, video, audio)
+	return w
+}
+
+func camera(pub PeerID, priority uint8) Wish {
+	return Wish{Publisher: pub, Source: SourceCamera, Height: 180, Priority: priority}
+}
+
+// shown returns the publishers in the viewer's slots of a kind, 0 for an empty one.
+func shown(w *world, kind Kind) (ids []PeerID) {
+	slots := w.room.find(100).slots
+	for i, s := range lastSlots(w, 100) {
+		if slots[i].Kind != kind {
+			continue
+		}
+		if s.Active {
+			ids = append(ids, s.Publisher)
+		} else {
+			ids = append(ids, 0)
+		}
+	}
+	return ids
+}
+
+func waiting(w *world) (n int) {
+	for _, e := range w.log {
+		if e, ok := e.(SlotsChanged); ok && e.Peer == 100 {
+			n = e.Waiting
+		}
+	}
+	return n
+}
+
+func expect(t *testing.T, w *world, kind Kind, want ...PeerID) {
+	t.Helper()
+	got := shown(w, kind)
+	if len(got) != len(want) {
+		t.Fatalf("%v slots %v, want %v", kind, got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("%v slots %v, want %v", kind, got, want)
+		}
+	}
+}
+
+func TestSlots_audioByItselfVideoByWish(t *testing.T) {
+	w := hall(t, 2, 2, 2)
+	expect(t, w, Audio, 1, 2)
+	expect(t, w, Video, 0, 0)
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(2, 0)}})
+	expect(t, w, Video, 2, 0)
+}
+
+func TestSlots_wantedTrackKeepsItsPlace(t *testing.T) {
+	w := hall(t, 3, 2, 0)
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(1, 0), camera(2, 0)}})
+	expect(t, w, Video, 1, 2)
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(3, 9), camera(2, 0)}})
+	expect(t, w, Video, 3, 2)
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(2, 0), camera(3, 0)}})
+	expect(t, w, Video, 3, 2)
+}
+
+func TestSlots_lowestPriorityWaits(t *testing.T) {
+	w := hall(t, 4, 2, 4)
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(1, 1), camera(2, 2)}})
+	expect(t, w, Video, 2, 1)
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(1, 1), camera(2, 2), camera(3, 3)}})
+	expect(t, w, Video, 2, 3)
+	if got := waiting(w); got != 1 {
+		t.Errorf("%d wait", got)
+	}
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(1, 1), camera(2, 2), camera(3, 3), camera(4, 1)}})
+	expect(t, w, Video, 2, 3)
+	if got := waiting(w); got != 2 {
+		t.Errorf("%d wait", got)
+	}
+	w.apply(Leave{Peer: 2})
+	expect(t, w, Video, 1, 3)
+}
+
+func TestSlots_newPublisherIsHeard(t *testing.T) {
+	w := hall(t, 1, 0, 2)
+	w.apply(Join{Peer: 7, Extensions: pubExt})
+	w.apply(Publish{Peer: 7, Tracks: []PublishedTrack{{Source: SourceScreenAudio, MID: "0", Codecs: []PayloadType{opus}}}})
+	expect(t, w, Audio, 1, 7)
+	w.apply(Publish{Peer: 7})
+	expect(t, w, Audio, 1, 0)
+}
+
+func TestSlots_codecMustBeKnown(t *testing.T) {
+	w := hall(t, 1, 1, 1)
+	w.apply(Join{Peer: 7, Extensions: pubExt})
+	av1 := PayloadType{PT: 45, Codec: 4, ClockRate: 90000}
+	w.apply(Publish{Peer: 7, Tracks: []PublishedTrack{{Source: SourceCamera, MID: "1", Codecs: []PayloadType{av1}}}})
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(7, 1)}})
+	expect(t, w, Video, 0)
+	if waiting(w) != 1 {
+		t.Error("it is not reported as waiting")
+	}
+}
+
+// A slots event comes before the first packet of the track in it.
+func TestSlots_toldBeforeMediaFlows(t *testing.T) {
+	w, _, s := call(t, 61)
+	s.want(1, 720)
+	seen := false
+	for _, e := range w.log {
+		switch e := e.(type) {
+		case SlotsChanged:
+			seen = seen || e.Peer == 2 && len(e.Slots) > 0 && e.Slots[0].Active
+		case LayerSwitched:
+			if !seen {
+				t.Fatal("media before the slots event")
+			}
+			return
+		}
+	}
+	t.Fatal("no media")
+}
