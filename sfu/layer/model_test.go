@@ -180,8 +180,17 @@ func (r *receiver) decode(groups []group, tail int) error {
 	pics := map[int64]bool{}
 	var lastPic int64 = -1
 	var lastFrame *received
+	var base *received // last frame of the lowest temporal layer
 	for i, g := range groups {
 		f := g.packets[0]
+		if f.p.TID == 0 && f.p.TL0At != 0 {
+			if base != nil {
+				if d := f.out.TL0 - base.out.TL0; d == 0 || d > 1+uint8(tail) || d > 1 && base.era == f.era {
+					return fmt.Errorf("TL0PICIDX goes from %d to %d", base.out.TL0, f.out.TL0)
+				}
+			}
+			base = &g.packets[0]
+		}
 		atEnd := r.ended && i+tail >= len(groups)
 		for k := i + 1; k < len(groups) && k <= i+tail; k++ {
 			atEnd = atEnd || groups[k].packets[0].era != f.era

@@ -14,6 +14,10 @@ type record struct {
 	kind  uint8
 }
 
+func (r *record) out() Out {
+	return Out{Seq: r.seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0}
+}
+
 // Kinds of a record; from recordRung0 on the rung is counted.
 const (
 	recordNone = iota

@@ -178,7 +178,8 @@ func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
 		s.first, s.offset, s.drops = p.ExtSeq, p.ExtSeq-uint64(s.sent.nextSeq), dropWindow{}
 		seq = s.sent.nextSeq
 	}
-	return s.send(p, &s.frame, seq), true
+	r := s.send(p, &s.frame, seq)
+	return Out{Seq: seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0}, true
 }
 
 // drop closes the number of the newest packet up.
@@ -212,7 +213,7 @@ func (s *Switch) begin(p *packet.Packet) Out {
 	s.sent.rung = p.Layer
 	s.frames.push(&s.frame)
 	s.note(&s.frame, p)
-	o := s.send(p, &s.frame, s.sent.nextSeq)
+	o := s.send(p, &s.frame, s.sent.nextSeq).out()
 	o.Switched = true
 	return o
 }
@@ -262,26 +263,31 @@ func (s *Switch) note(f *frame, p *packet.Packet) {
 	}
 }
 
-// send writes the new values of a packet of frame f and keeps them for a retransmission.
-func (s *Switch) send(p *packet.Packet, f *frame, seq uint16) Out {
-	o := Out{Seq: seq, TS: f.out, PictureID: (p.PictureID - f.pic) & 0x7fff, TL0: uint8(p.TL0) + s.tl0Offset}
+// send fixes the new values of a packet of frame f and keeps them for a retransmission. The record is written field by field and the
+// Out made from it: building either as a value and copying it costs as much as all the rest.
+func (s *Switch) send(p *packet.Packet, f *frame, seq uint16) *record {
+	r := &s.records[int(seq)&(len(s.records)-1)]
+	r.ext, r.ts, r.seq, r.kind = uint32(p.ExtSeq), f.out, seq, uint8(s.current)+recordRung0
+	r.pic, r.tl0, r.frame = (p.PictureID-f.pic)&0x7fff, uint8(p.TL0)+s.tl0Offset, 0
 	if p.DD.Len != 0 {
-		o.Frame = p.Frame + s.frameOffset
-		if int16(o.Frame-s.sent.frame) > 0 || !s.sent.hasDD {
-			s.sent.hasDD, s.sent.frame = true, o.Frame
+		r.frame = p.Frame + s.frameOffset
+		if int16(r.frame-s.sent.frame) > 0 || !s.sent.hasDD {
+			s.sent.hasDD, s.sent.frame = true, r.frame
 		}
 	}
-	s.record(record{
-		ext: uint32(p.ExtSeq), ts: o.TS, frame: o.Frame, pic: o.PictureID, seq: seq, tl0: o.TL0, kind: uint8(s.current) + recordRung0,
-	})
-	return o
+	if int16(seq-s.sent.nextSeq) >= 0 {
+		s.sent.nextSeq = seq + 1
+	}
+	return r
 }
 
-func (s *Switch) record(r record) {
-	s.records[int(r.seq)&(len(s.records)-1)] = r
-	if int16(r.seq-s.sent.nextSeq) >= 0 {
-		s.sent.nextSeq = r.seq + 1
+// fill uses up a number that no packet gets.
+func (s *Switch) fill(seq uint16) Out {
+	s.records[int(seq)&(len(s.records)-1)] = record{seq: seq, kind: recordFill}
+	if int16(seq-s.sent.nextSeq) >= 0 {
+		s.sent.nextSeq = seq + 1
 	}
+	return Out{Seq: seq, TS: s.sent.ts, Fill: true}
 }
 
 // late decides about a packet that is not newer than the newest: its number, if it is to have one, was left open.
@@ -303,11 +309,10 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 			if int32(f.out-s.sent.ts) > 0 { // what came after it was all dropped
 				s.note(f, p)
 			}
-			return s.send(p, f, seq), true
+			return s.send(p, f, seq).out(), true
 		}
 	}
-	s.record(record{seq: seq, kind: recordFill})
-	return Out{Seq: seq, TS: s.sent.ts, Fill: true}, false
+	return s.fill(seq), false
 }
 
 // Repair returns what went out as number out, exactly as first sent: the packet is in the ring of rung under ext. ok is false if
@@ -323,5 +328,5 @@ func (s *Switch) Repair(out uint16) (rung int8, ext uint64, o Out, ok bool) {
 		top = s.top
 	}
 	ext = top - uint64(uint32(top)-r.ext)
-	return rung, ext, Out{Seq: out, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0}, true
+	return rung, ext, r.out(), true
 }

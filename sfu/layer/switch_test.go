@@ -403,6 +403,46 @@ func TestSwitch_lateDropIsFilled(t *testing.T) {
 	}
 }
 
+func TestSwitch_temporalLayers(t *testing.T) {
+	s := forwardingSwitch(0)
+	n := 0
+	next := func(tid, up uint8) bool {
+		n++
+		p := video(0, n)
+		p.TID, p.SwitchTID = tid, up
+		_, ok := s.Next(p)
+		return ok
+	}
+	check := func(what string, got, want bool) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: forwarded %v, want %v", what, got, want)
+		}
+	}
+	check("no limit", next(2, 0), true)
+	s.SetMaxTID(0)
+	p := video(0, n) // more of the same frame
+	p.ExtSeq, p.TID = p.ExtSeq+1000, 2
+	_, ok := s.Next(p)
+	check("the rest of a frame that was begun", ok, true)
+	n += 1000
+	check("the next frame", next(2, 0), false)
+	check("base layer", next(0, 0), true)
+	s.SetMaxTID(2)
+	check("refers to its own layer", next(1, 0), false)
+	check("two layers up", next(2, 2), false)
+	check("refers to the base only", next(1, 1), true)
+	check("refers to its own layer, which was dropped", next(2, 0), false)
+	check("refers to what was forwarded", next(2, 2), true)
+	check("from then on", next(2, 0), true)
+	s.SetMaxTID(0)
+	check("limited again", next(1, 1), false)
+	s.SetMaxTID(1)
+	check("a frame after which two more layers can follow", next(0, 2), true)
+	check("up to the limit", next(1, 0), true)
+	check("not beyond", next(2, 2), false)
+}
+
 func TestSwitch_paddingIsClosedUp(t *testing.T) {
 	s := forwardingSwitch(0)
 	p := video(0, 1)
