@@ -83,6 +83,8 @@ func ParseRoomID(s string) (RoomID, error) {
 // trailing bits. Its length is checked by the message that has it.
 type Bytes []byte
 
+func (b Bytes) String() string { return base64url.EncodeToString(b) }
+
 // MarshalText writes base64url without padding.
 func (b Bytes) MarshalText() ([]byte, error) { return base64url.AppendEncode(nil, b), nil }
 
