@@ -1,0 +1,90 @@
+// Simulcast layers in real browsers: a subscriber gets the height it asks for, and the picture never stops on the way.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch } from "./browsers.mjs";
+import { newSecret } from "./link.mjs";
+import { enter, inbound, percentile, sleep, waitForPicture, waitForSlot } from "./room.mjs";
+import { startSotto } from "./server.mjs";
+
+const heights = [135, 270, 540];
+// Every way from a layer to another, four times over: 24 switches.
+const tour = [540, 135, 270, 540, 270, 135];
+const rounds = 4;
+
+let server, publisherBrowser;
+const viewers = {};
+
+before(async () => {
+  server = await startSotto();
+  publisherBrowser = await launch("chromium");
+});
+after(async () => {
+  for (const b of Object.values(viewers)) await b.close();
+  await publisherBrowser?.close();
+  assert.equal(await server?.stop(), 0, "sotto dev must end cleanly");
+});
+
+test("24 layer switches without a freeze", async (t) => {
+  const secret = newSecret();
+  const publisher = await enter(publisherBrowser, server, secret);
+  // The sender's own estimate opens the layers; a switch can only go to one that is sent.
+  await publisher.until(async () => {
+    const sent = (await window.__sotto.stats()).filter((s) => s.type === "outbound-rtp" && s.kind === "video");
+    return sent.length === 3 && sent.every((s) => (s.framesSent ?? 0) > 15);
+  }, null, "three layers on the wire", 60_000);
+
+  for (const name of ["chromium", "firefox"]) {
+    await t.test(`${name} receives`, async (t) => {
+      viewers[name] = await launch(name);
+      const viewer = await enter(viewers[name], server, secret);
+      const connId = publisher.connId;
+      const mid = await waitForSlot(viewer, connId, "camera");
+      await waitForPicture(viewer, mid);
+      await show(viewer, connId, heights[0]);
+      await sleep(1500); // the first seconds are the jitter buffer's
+
+      await viewer.run((connId) => {
+        const video = document.querySelector(`.tile[data-conn-id="${CSS.escape(connId)}"][data-source="camera"] video`);
+        const shown = (window.testShown = []);
+        const note = (now) => {
+          shown.push(now);
+          video.requestVideoFrameCallback(note);
+        };
+        video.requestVideoFrameCallback(note);
+      }, connId);
+      const first = await inbound(viewer, mid);
+      const waits = [];
+      for (let round = 0; round < rounds; round++) {
+        for (const height of tour) {
+          const asked = Date.now();
+          await show(viewer, connId, height);
+          waits.push(Date.now() - asked);
+          await sleep(500);
+        }
+      }
+      const last = await inbound(viewer, mid);
+      const shown = await viewer.run(() => window.testShown);
+      const gaps = shown.slice(1).map((at, i) => at - shown[i]);
+      const p95 = percentile(gaps, 0.95);
+      t.diagnostic(`${waits.length} switches, asked to shown p50 ${percentile(waits, 0.5)} ms, p95 ${percentile(waits, 0.95)} ms; ` +
+        `${gaps.length} frames, gap p50 ${percentile(gaps, 0.5).toFixed(0)} ms, p95 ${p95.toFixed(0)} ms, longest ${Math.max(...gaps).toFixed(0)} ms; ` +
+        `freezes ${last.freezeCount - first.freezeCount}, dropped ${last.framesDropped - first.framesDropped}`);
+      assert.equal(waits.length, 24);
+      assert.equal(last.freezeCount - first.freezeCount, 0, "freezes");
+      assert.ok(p95 <= 200, `frame gap p95 ${p95} ms`);
+      await viewer.close();
+    });
+  }
+});
+
+/** show asks for a height and waits until the picture has it. */
+function show(viewer, connId, height) {
+  return viewer.until(({ connId, height }) => {
+    if (window.testHeight !== height) {
+      window.testHeight = height;
+      window.__sotto.setWish(connId, "camera", height);
+    }
+    return window.__sotto.tiles().some((x) => x.connId === connId && x.videoHeight === height);
+  }, { connId, height }, `${height} lines`, 10_000);
+}
