@@ -128,8 +128,7 @@ func (r *Room) assign(now time.Time, p *peer, tell bool, out *Batch) {
 			continue
 		}
 		if s.track != nil {
-			s.release()
-			waiting++ // the one that had it
+			s.release() // whose track waits now: it comes later in the list
 		}
 		w.slot = s
 		r.subscribe(s, w)
@@ -154,7 +153,7 @@ func (p *peer) tell(waiting int, always bool, out *Batch) {
 		return
 	}
 	p.waiting, p.told = waiting, states
-	out.Events = append(out.Events, SlotsChanged{Peer: p.id, Slots: states, Waiting: waiting})
+	out.Events = append(out.Events, SlotsChanged{Peer: p.id, Slots: slices.Clone(states), Waiting: waiting})
 }
 
 // wantedBy lists the tracks that a peer wants, the most important first.
