@@ -122,7 +122,8 @@ func (s *session) finish(err error) {
 		left = protocol.LeftError
 		s.queue.finish(ending{status: websocket.StatusMessageTooBig, reason: string(protocol.CodeTooLarge)})
 	default:
-		s.queue.finish(ending{status: websocket.StatusNormalClosure})
+		// Mostly nobody is there any more to get this.
+		s.queue.finish(ending{status: websocket.StatusProtocolError})
 	}
 	switch st := s.state.(type) {
 	case connecting:

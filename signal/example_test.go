@@ -1,0 +1,26 @@
+package signal_test
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"sotto/sfu"
+	"sotto/signal"
+)
+
+func Example() {
+	var node *sfu.Node // of sfu.New
+	rooms, err := signal.New(signal.Config{
+		Media:          node,
+		AllowedOrigins: []string{"https://intranet.example"},
+	})
+	if err != nil {
+		return
+	}
+	http.Handle("/ws", rooms)
+	// ... serve ...
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = rooms.Close(ctx)
+}
