@@ -106,6 +106,19 @@ type hosted struct {
 
 // New starts a shard.
 func New(cfg Config) (*Shard, error) {
+	s, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if s.tcp != nil {
+		s.serving.Go(func() { _ = s.endpoint.ServeTCP(s.tcp) }) // ends when the listener is closed
+	}
+	go s.run()
+	return s, nil
+}
+
+// prepare makes a shard that does not run yet.
+func prepare(cfg Config) (*Shard, error) {
 	endpoint, err := transport.NewEndpoint(transport.Config{
 		Bind:        cfg.Bind,
 		Certificate: cfg.Certificate,
@@ -130,10 +143,6 @@ func New(cfg Config) (*Shard, error) {
 	}
 	s.inbox.limit = cfg.Inbox
 	s.snapshot.Store(&Stats{})
-	if s.tcp != nil {
-		s.serving.Go(func() { _ = endpoint.ServeTCP(s.tcp) }) // ends when the listener is closed
-	}
-	go s.run()
 	return s, nil
 }
 
