@@ -61,6 +61,7 @@ export class ReceiveStream {
   private needKey = false; // a picture is missing to the decoder
   private askedAt = -Infinity;
   private askPause = 0;
+  private ended = false;
   private timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(
@@ -74,9 +75,10 @@ export class ReceiveStream {
 
   async run(): Promise<void> {
     await pump(this.transformer.readable, this.outlet, (f) => this.accept(f));
+    await this.outlet.settled();
+    this.ended = true;
     if (this.timer !== null) clearTimeout(this.timer);
     this.held = [];
-    await this.outlet.settled();
   }
 
   /** A key or a binding has come: what was held may pass now. */
@@ -200,7 +202,7 @@ export class ReceiveStream {
 
   /** One timer for what is held and for asking again. */
   private arm(): void {
-    if (this.timer !== null || this.outlet.closed) return;
+    if (this.timer !== null || this.ended) return;
     this.timer = setTimeout(() => {
       this.timer = null;
       this.expire();
