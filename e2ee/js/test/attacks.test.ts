@@ -53,7 +53,7 @@ test("1: no flipped bit passes", async () => {
     forged[bit >> 3]! ^= 1 << (bit & 7);
     receive.put(frame("video/VP8", forged));
   }
-  await until(() => bob.dropped("e2ee_auth_fail") > 200);
+  await until(() => bob.dropped("e2ee_auth_fail") >= (1 + 7 + 16) * 8);
   assert.equal(receive.out.length, 0);
   assert.equal(bob.state(alice.connId), "mismatch");
   receive.put(frame("video/VP8", sealed!));
