@@ -39,9 +39,9 @@ func (r *Room) wantKey(now time.Time, s *slot, out *Batch) {
 	}
 }
 
-// askKey asks a publisher for a key frame, at once or when it may be asked again.
+// askKey asks a publisher for a key frame, at once or when it may be asked again; not while one is being forwarded.
 func (r *Room) askKey(now time.Time, s *stream, out *Batch) {
-	if s == nil || s.track.peer.muted[s.track.source] {
+	if s == nil || s.track.peer.muted[s.track.source] || s.key.at.Equal(now) {
 		return
 	}
 	if !s.key.wanted {

@@ -25,7 +25,7 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		pub.lastSSRC = p.SSRC
 		r.wake(pub.recorder.Next())
 	}
-	s, reason := r.identify(now, pub, p, out)
+	s, reason := r.identify(now, pub, p)
 	if s == nil {
 		r.drop(reason)
 		return
@@ -111,11 +111,11 @@ func (r *Room) resync(now time.Time, s *stream, p *packet.Packet, out *Batch) bo
 }
 
 // identify finds the stream of a packet and restores a retransmitted one.
-func (r *Room) identify(now time.Time, pub *peer, p *packet.Packet, out *Batch) (*stream, DropReason) {
+func (r *Room) identify(now time.Time, pub *peer, p *packet.Packet) (*stream, DropReason) {
 	in := pub.latched(p.SSRC)
 	if in == nil {
 		var reason DropReason
-		if in, reason = r.latch(now, pub, p, out); in == nil {
+		if in, reason = r.latch(now, pub, p); in == nil {
 			return nil, reason
 		}
 	}
@@ -138,7 +138,7 @@ func (r *Room) identify(now time.Time, pub *peer, p *packet.Packet, out *Batch) 
 }
 
 // latch ties a new SSRC to a layer, or to the retransmissions of one.
-func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet, out *Batch) (*incoming, DropReason) {
+func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet) (*incoming, DropReason) {
 	t, layer, rtx := pub.locate(p)
 	if t == nil || layer < 0 || layer >= len(t.streams) {
 		return nil, DropUnknownStream
@@ -176,7 +176,6 @@ func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet, out *Batch) (*i
 			sub.sw.Reset(fresh.layer)
 		}
 	}
-	r.layersChanged(now, t, out)
 	return in, 0
 }
 

@@ -61,8 +61,8 @@ func TestRoom_switchesWithoutAGap(t *testing.T) {
 	if r.lost != 0 || r.plis != 0 || r.nacks != 0 || r.torn != 0 {
 		t.Errorf("lost %d, %d PLI, %d NACK on a perfect link", r.lost, r.plis, r.nacks)
 	}
-	if p.plis > 26 {
-		t.Errorf("%d key frame requests for 25 switches", p.plis)
+	if p.plis > 24 {
+		t.Errorf("%d key frame requests for 24 switches", p.plis)
 	}
 	for i := 1; i < len(r.frames); i++ {
 		// A switch may show one instant in both layers.
@@ -382,3 +382,56 @@ func TestRoom_equalInputGivesEqualOutput(t *testing.T) {
 }
 
 func newSwitchNearWrap() layer.Switch { return layer.NewSwitch(65500, 0xFFFF_FF00) }
+
+func TestRoom_withinBudgetThePacerAddsNoDelay(t *testing.T) {
+	w, _, _ := call(t, 16)
+	w.observe = func() {
+		for _, s := range w.batch.Sends {
+			if d := w.now.Sub(s.Packet.Arrival); s.Kind == Video && !s.Packet.Key && d != 0 {
+				t.Fatalf("a packet of a delta frame waited %v", d)
+			}
+		}
+	}
+	w.run(5 * time.Second)
+}
+
+func TestRoom_slowSubscriberDoesNotDisturbOthers(t *testing.T) {
+	w, _, s := call(t, 17)
+	slow := w.subscribe(3, 1, 0)
+	slow.want(1, 720)
+	slow.loss = 0.3
+	w.run(5 * time.Second)
+	if got := w.room.find(3).slots[0].sw.Target(); got >= 2 {
+		t.Errorf("target %d with a third of the packets lost", got)
+	}
+	if r := s.recv[0]; r.layer != 2 || r.maxGap > 100*time.Millisecond || r.lost > 0 {
+		t.Errorf("the other one: layer %d, gap %v, %d lost", r.layer, r.maxGap, r.lost)
+	}
+}
+
+// Everybody sends and sees everybody, with loss, for a minute.
+func TestRoom_fiveInACall(t *testing.T) {
+	w := newWorld(t, 18)
+	for i := range PeerID(5) {
+		p := w.publish(1+i, 3)
+		p.audio, p.loss = true, 0.01
+	}
+	for i := range PeerID(5) {
+		s := w.subscribe(11+i, 5, 5)
+		s.loss = 0.01
+		var wishes []Wish
+		for j := range PeerID(5) {
+			wishes = append(wishes, Wish{Publisher: 1 + j, Source: SourceCamera, Height: 180 << (j % 3), Priority: uint8(j)})
+		}
+		w.apply(Want{Peer: s.id, Wishes: wishes})
+	}
+	const seconds = 30
+	w.run(seconds * time.Second)
+	for _, s := range w.subs {
+		for i, r := range s.recv {
+			if r.slot.Kind == Video && r.decoded < seconds*30*95/100 {
+				t.Errorf("peer %d slot %d: %d frames of %d, %d lost, %d PLI", s.id, i, r.decoded, seconds*30, r.lost, r.plis)
+			}
+		}
+	}
+}

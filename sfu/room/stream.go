@@ -45,8 +45,8 @@ type stream struct {
 	lost     int64
 
 	last   time.Time // arrival of the newest packet
-	live   bool
-	height uint16 // lines, 0 unknown
+	live   bool      // false before the first packet, too
+	height uint16    // lines, 0 unknown
 
 	key keyState
 }
@@ -57,7 +57,7 @@ func newStream(now time.Time, ssrc uint32, t *track, layer int8) *stream {
 		size = audioRing
 	}
 	return &stream{
-		ssrc: ssrc, track: t, layer: layer, latched: now, last: now, live: true, ring: ring.New(size), rate: meter{since: now},
+		ssrc: ssrc, track: t, layer: layer, latched: now, last: now, ring: ring.New(size), rate: meter{since: now},
 	}
 }
 
