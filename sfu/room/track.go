@@ -173,19 +173,35 @@ func (p *peer) byRID() (found *track) {
 	return found
 }
 
-// locate finds the track and layer of a packet with an unknown SSRC: by what signaling declared, else by MID and RID
-// (RFC 8843 9.2, RFC 8852).
-func (p *peer) locate(pkt *packet.Packet) (t *track, at int, rtx bool) {
+// declared finds the track and layer of an SSRC that signaling declared. Where RIDs are negotiated they decide about the
+// layer, since the order of SSRCs in an offer promises nothing; a repair stream then follows the stream that it is paired
+// with (ssrc-group FID, RFC 5576 4.2).
+func (p *peer) declared(ssrc uint32) (t *track, at int, rtx bool) {
 	for _, t := range p.tracks {
 		if t == nil {
 			continue
 		}
-		if i := slices.Index(t.def.SSRCs, pkt.SSRC); i >= 0 {
+		byRID := len(t.def.RIDs) > 0 && p.ext.RID != 0
+		if i := slices.Index(t.def.SSRCs, ssrc); i >= 0 && !byRID {
 			return t, i, false
 		}
-		if i := slices.Index(t.def.RTX, pkt.SSRC); i >= 0 {
-			return t, i, true
+		if i := slices.Index(t.def.RTX, ssrc); i >= 0 {
+			if in := p.latched(t.def.SSRCs[i]); in != nil && !in.rtx {
+				return in.s.track, int(in.s.layer), true
+			}
+			if !byRID {
+				return t, i, true
+			}
 		}
+	}
+	return nil, 0, false
+}
+
+// locate finds the track and layer of a packet with an unknown SSRC: by what signaling declared, else by MID and RID
+// (RFC 8843 9.2, RFC 8852).
+func (p *peer) locate(pkt *packet.Packet) (t *track, at int, rtx bool) {
+	if t, at, rtx = p.declared(pkt.SSRC); t != nil {
+		return t, at, rtx
 	}
 	if pkt.MID.Len > 0 {
 		t = p.byMID(pkt.Bytes(pkt.MID))
