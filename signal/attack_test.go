@@ -53,6 +53,12 @@ func attack(t *testing.T, hs *httptest.Server) *attacker {
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
+	return newAttacker(t, conn)
+}
+
+// newAttacker does the handshake.
+func newAttacker(t *testing.T, conn net.Conn) *attacker {
+	t.Helper()
 	a := &attacker{t: t, conn: conn, in: bufio.NewReader(conn)}
 	a.write([]byte("GET /ws HTTP/1.1\r\nHost: meet.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: sotto.v1\r\n" +
@@ -135,16 +141,36 @@ func TestAttack_hugeFrame(t *testing.T) { // S4
 	}
 }
 
-func TestAttack_hugeFrameThatStalls(t *testing.T) { // S4, S18
-	hs := serve(t, Config{Limits: Limits{ConnectTimeout: 50 * time.Millisecond}})
-	a := attack(t, hs)
-	a.write(header(true, 1, 1<<30))
-	start := time.Now()
-	if got := a.closed(); got != 1008 {
-		t.Errorf("close %d", got)
-	}
-	if took := time.Since(start); took > 2*closeTimeout {
-		t.Errorf("cut after %v", took)
+// TestAttack_stalls is S4 and S18: a frame is announced and never comes. The
+// connection ends all the same, whether or not its reader has given up.
+func TestAttack_stalls(t *testing.T) {
+	for name, c := range map[string]struct {
+		payload int
+		status  uint16
+		within  time.Duration
+	}{
+		"no payload":       {0, 1008, protocol.ConnectTimeout + closeTimeout},
+		"beyond the limit": {protocol.MaxConnect + 1, 1009, closeTimeout},
+	} {
+		inBubble(t, Limits{}, func(w *world) {
+			conn, err := w.pipes.dial()
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			a := newAttacker(w.t, conn)
+			start := time.Now()
+			go a.write(append(header(true, 1, 1<<30), make([]byte, c.payload)...))
+			if got := a.closed(); got != c.status {
+				w.t.Errorf("%s: close %d", name, got)
+			}
+			if a.closed() != 0 { // reads to the end of the connection
+				w.t.Errorf("%s: two close frames", name)
+			}
+			if took := time.Since(start); took > c.within {
+				w.t.Errorf("%s: ended after %v", name, took)
+			}
+		})
 	}
 }
 
