@@ -61,6 +61,11 @@ export class LocalMedia {
     return all.filter((d) => d.kind === inputKind[kind] && d.deviceId !== "");
   }
 
+  /** forgetProblems is for a person who has seen them and goes on without the device. */
+  forgetProblems(): void {
+    this.problems.mic = this.problems.camera = null;
+  }
+
   /** stop releases both devices for good. */
   stop(): void {
     this.stopped = true;

@@ -93,7 +93,10 @@ function prejoin(room: link.TabRoom, worker: E2eeWorker, isNew: boolean): void {
     void Promise.all([local.setOn("camera", room.call.camera), local.setOn("mic", room.call.mic)]);
     return join();
   }
-  const screen = prejoinScreen(local, link.roomLink(location.origin, room.roomId, room.secret), isNew, join);
+  const screen = prejoinScreen(local, link.roomLink(location.origin, room.roomId, room.secret), isNew, () => {
+    local.forgetProblems();
+    join();
+  });
   show(screen.element, "Join - Sotto", () => screen.dispose());
   void Promise.all([local.setOn("camera", true), local.setOn("mic", true)]);
   if (hooks?.joinsByItself) join();
