@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// network is a datagram network in memory for virtual time. Each directed flow has its own delay and its own random numbers,
+// network is a datagram network in memory for virtual time. Each directed flow has its own delay and its own random losses,
 // and one goroutine delivers in the order of (time, flow, number): whatever the scheduler does, the same sends arrive alike.
 type network struct {
 	path func(from, to netip.AddrPort) path // fixed when a flow sends first
@@ -34,9 +34,32 @@ type path struct {
 
 type flow struct {
 	path
-	order  uint64 // of flows: by address, so that it does not depend on who sends first
-	random *rand.Rand
-	sent   uint64
+	order uint64 // of flows: by address, so that it does not depend on who sends first
+	sent  uint64
+
+	now  time.Time         // of the last packet
+	same map[uint64]uint64 // packets that were sent now, by kind
+}
+
+// lost draws whether a packet is lost. Goroutines that send at the same instant take turns as the scheduler likes, so the draw
+// cannot depend on the order of all packets: it is made from the flow's seed, the time, the packet's kind (payload type and
+// length) and its place among those of its kind and instant, whose order is that of one stream. Handshakes are spared: the
+// length of their signatures is random.
+func (f *flow) lost(now time.Time, data []byte) bool {
+	if f.loss == 0 || len(data) < 12 || data[0]>>6 != 2 {
+		return false
+	}
+	if !now.Equal(f.now) {
+		f.now = now
+		clear(f.same)
+	}
+	kind := uint64(data[1])<<16 | uint64(len(data))
+	if data[1] >= 192 && data[1] <= 223 {
+		kind = uint64(data[1]) << 16 // RTCP (RFC 5761 4): how feedback is run-length coded depends on those turns
+	}
+	f.same[kind]++
+	r := rand.New(rand.NewPCG(f.seed<<32^kind, uint64(now.UnixNano())^f.same[kind]<<56))
+	return r.Float64() < f.loss
 }
 
 type delivery struct {
@@ -125,15 +148,16 @@ func (n *network) send(from, to netip.AddrPort, data []byte) {
 	if f == nil {
 		l := n.path(from, to)
 		a, b := from.Addr().As4(), to.Addr().As4()
-		f = &flow{path: l, random: rand.New(rand.NewPCG(l.seed, 7))}
+		f = &flow{path: l, same: map[uint64]uint64{}}
 		f.order = uint64(a[2])<<24 | uint64(a[3])<<16 | uint64(b[2])<<8 | uint64(b[3])
 		n.flows[key] = f
 	}
 	f.sent++
-	if f.loss > 0 && f.random.Float64() < f.loss {
+	now := time.Now()
+	if f.lost(now, data) {
 		return
 	}
-	heap.Push(&n.queue, delivery{time.Now().Add(f.delay), f.order, f.sent, from, target, append([]byte(nil), data...)})
+	heap.Push(&n.queue, delivery{now.Add(f.delay), f.order, f.sent, from, target, append([]byte(nil), data...)})
 	select {
 	case n.wake <- struct{}{}:
 	default:
