@@ -34,7 +34,7 @@ func TestInterop_virtualNetwork(t *testing.T) {
 		defer p.close()
 		id := p.join(s, false, nil)
 		ev := s.event(Connected)
-		if ev.Session != id || ev.Profile != ProfileGCM128 || ev.ICE <= 0 || ev.DTLS < 80*time.Millisecond || ev.DTLS > 300*time.Millisecond {
+		if ev.Session != id || ev.Profile != ProfileGCM128 || ev.ICE <= 0 || ev.DTLS != 40*time.Millisecond {
 			t.Fatalf("%+v", ev)
 		}
 		p.waitState(webrtc.PeerConnectionStateConnected)

@@ -170,7 +170,9 @@ var ErrCapacity = errors.New("transport: no capacity for the authentication tag"
 // cap(buf) must have SealOverhead bytes more than len(buf). h is scratch space
 // and holds the packet's header afterwards; nil takes space of the endpoint.
 // One sequence number of an SSRC may be sealed once only: AES-GCM derives its
-// nonce from them, and nothing here can check it.
+// nonce from them, and nothing here can check it. An SSRC's first number must
+// be below 2^15, or receivers may guess the roll-over counter wrong after loss
+// (RFC 3711 3.3.1).
 func (e *Endpoint) SealRTP(id SessionID, buf []byte, h *rtp.Header) (int, error) {
 	s := e.session(id)
 	if s == nil || s.keys == nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
+	"slices"
 	"testing"
 
 	"github.com/pion/rtcp"
@@ -173,8 +175,18 @@ func TestSRTP_capsStreams(t *testing.T) {
 	}
 }
 
+// raceDetector reports -race, under which a sync.Pool, as the library's HMAC
+// uses one, forgets at random.
+func raceDetector() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
 func TestPacketPath_allocatesNothing(t *testing.T) {
 	for _, profile := range profiles {
+		if profile == srtp.ProtectionProfileAes128CmHmacSha1_80 && raceDetector() {
+			continue
+		}
 		b := newBench(t)
 		id, f := b.connect(1, profile)
 		const rounds = 300
