@@ -187,7 +187,7 @@ func TestRoom_publisherBeyondItsCap(t *testing.T) {
 }
 
 func TestRoom_mediaOutsideOfACall(t *testing.T) {
-	w, p, s := call(t, 28)
+	w, p, _ := call(t, 28)
 	raw := append([]byte(nil), p.layers[2].sent[p.layers[2].seq]...)
 	p.off = true
 	w.apply(Leave{Peer: 1})
@@ -207,7 +207,6 @@ func TestRoom_mediaOutsideOfACall(t *testing.T) {
 	if !w.room.Empty() || w.room.Stats().Subscriptions != 0 {
 		t.Error("something is left")
 	}
-	_ = s
 }
 
 func TestRoom_feedbackForOthersIsIgnored(t *testing.T) {

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"errors"
 	"time"
 
 	"sotto/sfu/loss"
@@ -124,11 +125,11 @@ func (r *Room) identify(now time.Time, pub *peer, p *packet.Packet) (*stream, Dr
 	}
 	for i := range in.s.track.def.Codecs {
 		if c := &in.s.track.def.Codecs[i]; c.RTX == p.PT {
-			switch err := p.UnwrapRTX(in.s.ssrc, c.PT); err {
-			case nil:
+			switch err := p.UnwrapRTX(in.s.ssrc, c.PT); {
+			case err == nil:
 				return in.s, 0
-			case packet.ErrPadding:
-				return nil, DropEmpty
+			case errors.Is(err, packet.ErrPadding):
+				return nil, DropEmpty // a bandwidth probe
 			default:
 				return nil, DropRTX
 			}

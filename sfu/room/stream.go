@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// videoRing packets are kept of a video stream: about a second of 5 Mbit/s; audioRing about a second of 20 ms frames.
+	// videoRing packets are kept of a video stream: about a second of 5 Mbit/s; audioRing twice what a batch may hold.
 	videoRing = 512
-	audioRing = 64
+	audioRing = 128
 	// liveFor is how long a layer counts as sent after its last packet. A publisher stops layers for want of bandwidth;
 	// a track's only stream is live while it exists, since a still screen may send a frame a minute.
 	liveFor = 1500 * time.Millisecond
