@@ -182,7 +182,6 @@ type publisher struct {
 	loss     float64
 	layers   []*encoding
 	frame    int
-	keyAll   bool
 	fps      int
 	twcc     uint16
 	audioSeq uint16
@@ -312,13 +311,13 @@ func (p *publisher) header(pt uint8, seq uint16, ts, ssrc uint32, mid, rid strin
 	binary.BigEndian.PutUint32(h[4:], ts)
 	binary.BigEndian.PutUint32(h[8:], ssrc)
 	p.twcc++
-	e := []byte{pubExt.TransportCC<<4 | 1, byte(p.twcc >> 8), byte(p.twcc), pubExt.MID<<4 | 0, mid[0]}
+	e := []byte{pubExt.TransportCC<<4 | 1, byte(p.twcc >> 8), byte(p.twcc), pubExt.MID << 4, mid[0]}
 	if rid != "" {
 		id := pubExt.RID
 		if pt == vp8.RTX {
 			id = pubExt.RepairedRID
 		}
-		e = append(e, id<<4|0, rid[0])
+		e = append(e, id<<4, rid[0])
 	}
 	for len(e) < 12 {
 		e = append(e, 0)
