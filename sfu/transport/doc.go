@@ -16,6 +16,23 @@
 // the list of ICE-TCP connections, the write queue of each, and the path that a
 // DTLS association writes to.
 //
+// The loop of a shard; what commands sent between two reads is flushed before
+// the next one may block:
+//
+//	for {
+//		events, next = e.Poll(now, events[:0])
+//		e.Flush()
+//		n, err := e.Read(datagrams, next)
+//		for _, d := range datagrams[:n] {
+//			if in, ok := e.Receive(d.At, d); ok {
+//				// forward: Slab, marshal, SealRTP, Send
+//			}
+//		}
+//		e.Flush()
+//	}
+//
+// At the end: Shutdown, then Close of the Bind.
+//
 // Nothing is sent to an address that did not first pass an integrity-checked
 // STUN request of a session that signaling opened. Candidates of the remote
 // side are ignored (ICE-lite, RFC 8445 2.5).

@@ -138,15 +138,15 @@ func (m *Media) agree(role Role, video []packet.Codec) AnswerMedia {
 func (o *Offer) agreedExtensions(agreed []AnswerMedia) (in, out packet.Extensions) {
 	slots, descriptors := 0, 0
 	for i, a := range agreed {
-		e := o.Media[i].extensions(a.Role)
+		m := &o.Media[i]
 		switch a.Role {
 		case RoleReceive:
-			_ = merge(&in, e) // ParseOffer has found no conflict
+			_ = merge(&in, withoutRedundant(m.Incoming)) // ParseOffer has found no conflict
 		case RoleSend:
-			_ = merge(&out, e)
+			_ = merge(&out, withoutRedundant(m.Outgoing))
 			if a.Kind == MediaVideo {
 				slots++
-				if e.DependencyDescriptor != 0 {
+				if m.Outgoing.DependencyDescriptor != 0 {
 					descriptors++
 				}
 			}
@@ -155,23 +155,25 @@ func (o *Offer) agreedExtensions(agreed []AnswerMedia) (in, out packet.Extension
 	if descriptors < slots {
 		out.DependencyDescriptor = 0
 	}
+	out.RID, out.RepairedRID = 0, 0 // a slot carries one stream
 	return in, out
 }
 
-// extensions returns those that the answer to this m-line contains.
-func (m *Media) extensions(role Role) packet.Extensions {
-	var e packet.Extensions
-	switch role {
-	case RoleReceive:
-		e = m.Incoming
-	case RoleSend:
-		e = m.Outgoing
-		e.RID, e.RepairedRID = 0, 0 // a slot carries one stream
-	}
+// withoutRedundant leaves abs-send-time out where transport-cc is.
+func withoutRedundant(e packet.Extensions) packet.Extensions {
 	if e.TransportCC != 0 {
 		e.AbsSendTime = 0
 	}
 	return e
+}
+
+// extensions returns those that the answer to this m-line contains: all that the server knows, whatever the m-line is used
+// for now. Chromium does not offer again on a new or reactivated m-line what was once answered without: a page that joined
+// with slots alone could not publish simulcast later.
+func (m *Media) extensions() packet.Extensions {
+	e := m.Incoming
+	_ = merge(&e, m.Outgoing)
+	return withoutRedundant(e)
 }
 
 // bundled lists the accepted mids in the order of the offer's group (RFC 9143 7.3).
@@ -216,7 +218,7 @@ func (m *Media) write(w *writer, a AnswerMedia, cfg MediaConfig) {
 	if m.allowMixed {
 		w.line("a=extmap-allow-mixed")
 	}
-	e := m.extensions(a.Role)
+	e := m.extensions()
 	for i, id := range extensionList(&e) {
 		if *id == 0 {
 			continue
