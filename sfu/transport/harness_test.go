@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -344,20 +343,11 @@ func (p *peer) join(s *shard, tcp bool, edit func(*OpenConfig)) SessionID {
 		p.t.Fatal(err)
 	}
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{
-		Type: webrtc.SDPTypeAnswer, SDP: setupPerMedia(string(a.Description)),
+		Type: webrtc.SDPTypeAnswer, SDP: string(a.Description),
 	}); err != nil {
 		p.t.Fatalf("%v\n%s", err, a.Description)
 	}
 	return id
-}
-
-// setupPerMedia repeats a=setup on every m-line: pion does not look for it at
-// session level.
-func setupPerMedia(answer string) string {
-	if strings.Count(answer, "a=setup:") > 1 {
-		return answer
-	}
-	return strings.ReplaceAll(answer, "a=rtcp-mux\r\n", "a=rtcp-mux\r\na=setup:passive\r\n")
 }
 
 // waitState waits until the client's connection is in a state.
