@@ -8,6 +8,9 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/logging"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
@@ -29,7 +32,8 @@ const (
 // NACK, transport-wide feedback and reports.
 func newPeerConnection(engine func(*webrtc.SettingEngine)) (*webrtc.PeerConnection, error) {
 	var settings webrtc.SettingEngine
-	settings.LoggerFactory = silent()
+	log := silent()
+	settings.LoggerFactory = log
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetICETimeouts(5*time.Second, 15*time.Second, 2*time.Second)
 	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM)
@@ -50,10 +54,18 @@ func newPeerConnection(engine func(*webrtc.SettingEngine)) (*webrtc.PeerConnecti
 	}
 	registry := new(interceptor.Registry)
 	for _, configure := range []func() error{
-		func() error { return webrtc.ConfigureNack(media, registry) },
-		func() error { return webrtc.ConfigureRTCPReports(registry) },
+		func() error {
+			return webrtc.ConfigureNackWithOptions(media, registry,
+				[]nack.GeneratorOption{nack.WithGeneratorLoggerFactory(log)}, nack.WithResponderLoggerFactory(log))
+		},
+		func() error {
+			return webrtc.ConfigureRTCPReportsWithOptions(registry,
+				[]report.ReceiverOption{report.WithReceiverLoggerFactory(log)}, report.WithSenderLoggerFactory(log))
+		},
 		func() error { return webrtc.ConfigureTWCCHeaderExtensionSender(media, registry) },
-		func() error { return webrtc.ConfigureTWCCSender(media, registry) },
+		func() error {
+			return webrtc.ConfigureTWCCSenderWithOptions(media, registry, twcc.WithLoggerFactory(log))
+		},
 	} {
 		if err := configure(); err != nil {
 			return nil, err

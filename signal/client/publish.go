@@ -121,7 +121,7 @@ func wantsKeyFrame(packet rtcp.Packet, ssrc uint32) bool {
 	return false
 }
 
-// writeFrame sends one protected frame that lies in s.protected.
+// writeVP8 sends the protected frame that lies in s.protected.
 func (s *outStream) writeVP8(tid uint8, sync bool) error {
 	s.payloads = s.vp8.packetize(s.protected, tid, sync, s.payloads[:0])
 	for i, payload := range s.payloads {

@@ -32,7 +32,6 @@ type Scenario struct {
 	Audio       bool          `json:"audio"`
 	Height      int           `json:"height"` // that receivers ask for
 	Duration    time.Duration `json:"duration_ns"`
-	Sockets     int           `json:"sockets"` // UDP sockets that all participants share
 	Joins       int           `json:"joins_at_once"`
 }
 
@@ -60,7 +59,6 @@ func parse(args []string) (options, error) {
 	fs.BoolVar(&o.scenario.Audio, "audio", false, "publishers send audio too")
 	fs.IntVar(&o.scenario.Height, "height", 720, "lines that receivers ask for")
 	fs.DurationVar(&o.scenario.Duration, "duration", 10*time.Second, "length of the measurement, after everybody has pictures")
-	fs.IntVar(&o.scenario.Sockets, "sockets", 4, "UDP sockets that the participants share")
 	fs.IntVar(&o.scenario.Joins, "joins", 4, "participants that join at the same time")
 	fs.StringVar(&o.url, "url", "", "signaling `URL` of a running server (ws://host:port/ws); empty starts one")
 	fs.IntVar(&o.pid, "pid", 0, "process id of the running server, for its CPU time (Linux)")
@@ -87,7 +85,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%w: 1 to 255 participants in a room, at least one publisher", errUsage)
 	case s.Publishers > 49:
 		return o, fmt.Errorf("%w: at most 49 publishers in a room", errUsage)
-	case s.Duration <= 0 || s.Sockets < 1 || s.Joins < 1 || o.shards < 1 || s.KbitPerSec < 10:
+	case s.Duration <= 0 || s.Joins < 1 || o.shards < 1 || s.KbitPerSec < 10:
 		return o, fmt.Errorf("%w: durations, rates and counts are positive", errUsage)
 	}
 	if s.Video != "synthetic" {

@@ -27,7 +27,6 @@ func TestParse(t *testing.T) {
 		{"-publishers 0", errUsage},
 		{"-publishers 200 -subscribers 100", errUsage},
 		{"-duration 0s", errUsage},
-		{"-sockets 0", errUsage},
 		{"surplus", errUsage},
 	}
 	for _, tt := range tests {

@@ -30,10 +30,10 @@ type rig struct {
 	scenario Scenario
 	url      string
 	clip     *clips.Clip
-	muxes    []ice.UDPMux
 	latency  *latency
 
 	mu    sync.Mutex
+	muxes []ice.UDPMux
 	rooms []*roomRig
 }
 
@@ -50,9 +50,6 @@ func measure(ctx context.Context, s Scenario, target server) (*Result, error) {
 	}
 	r := &rig{scenario: s, url: target.url(), clip: clip, latency: new(latency)}
 	defer r.close()
-	if err := r.openSockets(); err != nil {
-		return nil, err
-	}
 	people := s.Rooms * (s.Publishers + s.Subscribers)
 	starting, cancel := context.WithTimeout(ctx, max(startTimeoutUp, time.Duration(people)*startTimeout))
 	defer cancel()
@@ -83,19 +80,21 @@ func measure(ctx context.Context, s Scenario, target server) (*Result, error) {
 	return r.result(before, after), nil
 }
 
-func (r *rig) openSockets() error {
+// openSocket makes the socket of one participant. They cannot share: the server, like any, tells sessions apart by the
+// client's address. A multiplexer of one is still cheaper than what pion gathers by itself.
+func (r *rig) openSocket() (ice.UDPMux, error) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, fmt.Errorf("bench: socket of a participant: %w", err)
+	}
+	_ = conn.SetReadBuffer(1 << 20) // for the bursts of many publishers; the kernel may grant less
 	quiet := logging.NewDefaultLoggerFactory()
 	quiet.Writer, quiet.DefaultLogLevel = io.Discard, logging.LogLevelDisabled
-	for range r.scenario.Sockets {
-		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			return err
-		}
-		// Room for the burst that all participants of a socket get at once; the kernel may grant less.
-		_ = conn.SetReadBuffer(8 << 20)
-		r.muxes = append(r.muxes, webrtc.NewICEUDPMux(quiet.NewLogger("ice"), conn))
-	}
-	return nil
+	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), conn)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.muxes = append(r.muxes, mux)
+	return mux, nil
 }
 
 // join brings everybody in: publishers first, so that subscribers can ask for them.
@@ -136,7 +135,11 @@ func (r *rig) joinAll(ctx context.Context, each int, publisher bool) error {
 			gate <- struct{}{}
 			all.Go(func() {
 				defer func() { <-gate }()
-				p, err := client.Join(ctx, r.config(room, index, publisher))
+				var p *client.Participant
+				mux, err := r.openSocket()
+				if err == nil {
+					p, err = client.Join(ctx, r.config(room, index, mux, publisher))
+				}
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				if err != nil {
@@ -154,7 +157,7 @@ func (r *rig) joinAll(ctx context.Context, each int, publisher bool) error {
 	return failed
 }
 
-func (r *rig) config(room *roomRig, index int, publisher bool) client.Config {
+func (r *rig) config(room *roomRig, index int, mux ice.UDPMux, publisher bool) client.Config {
 	s := r.scenario
 	c := client.Config{
 		URL:      r.url,
@@ -166,7 +169,7 @@ func (r *rig) config(room *roomRig, index int, publisher bool) client.Config {
 		// Publishers that do not send in step: spread over one frame interval of 30 frames/s.
 		Phase: time.Duration(index) * 7919 * time.Microsecond % (33 * time.Millisecond),
 		Engine: func(e *webrtc.SettingEngine) {
-			e.SetICEUDPMux(r.muxes[index%len(r.muxes)])
+			e.SetICEUDPMux(mux)
 			e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 			e.SetIncludeLoopbackCandidate(true)
 		},
