@@ -33,6 +33,7 @@ type peer struct {
 	retired   []*slot // no longer listed; kept because their SSRCs must never start over
 	wishes    []Wish
 	waiting   int         // wanted tracks without a slot
+	released  bool        // a slot lost its track since the last SlotsChanged
 	told      []SlotState // as of the last SlotsChanged
 	estimator *bwe.Estimator
 	pacer     pace.Pacer

@@ -136,3 +136,14 @@ func TestSlots_toldBeforeMediaFlows(t *testing.T) {
 	}
 	t.Fatal("no media")
 }
+
+func TestSlots_toldWhenAPublisherGoes(t *testing.T) {
+	w := hall(t, 2, 2, 2)
+	w.apply(Want{Peer: 100, Wishes: []Wish{camera(1, 0), camera(2, 0)}})
+	w.apply(Leave{Peer: 1})
+	expect(t, w, Audio, 0, 2)
+	expect(t, w, Video, 0, 2)
+	w.apply(Publish{Peer: 2, Tracks: nil})
+	expect(t, w, Audio, 0, 0)
+	expect(t, w, Video, 0, 0)
+}

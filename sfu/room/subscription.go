@@ -72,6 +72,7 @@ func (s *slot) release() {
 		}
 	}
 	s.track = nil
+	s.peer.released = true
 	s.restart()
 }
 

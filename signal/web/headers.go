@@ -28,7 +28,7 @@ const contentSecurityPolicy = "default-src 'none'; " +
 const permissionsPolicy = "camera=(self), microphone=(self), display-capture=(self), " +
 	"speaker-selection=(self), fullscreen=(self), picture-in-picture=(self), " +
 	"screen-wake-lock=(self), clipboard-write=(self), autoplay=(self), " +
-	"accelerometer=(), bluetooth=(), clipboard-read=(), geolocation=(), gyroscope=(), hid=(), " +
+	"accelerometer=(), clipboard-read=(), geolocation=(), gyroscope=(), hid=(), " +
 	"identity-credentials-get=(), idle-detection=(), local-fonts=(), magnetometer=(), midi=(), " +
 	"payment=(), publickey-credentials-get=(), serial=(), usb=(), window-management=(), " +
 	"xr-spatial-tracking=()"

@@ -68,7 +68,8 @@ export class Grid {
       source: tile.source,
       widthPx: tile.element.clientWidth * devicePixelRatio,
       heightPx: tile.element.clientHeight * devicePixelRatio,
-      visible: this.inSight.has(tile.element) && document.visibilityState === "visible",
+      visible: this.inSight.has(tile.element),
+      background: document.visibilityState !== "visible",
     }));
   }
 

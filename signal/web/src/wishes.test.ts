@@ -9,7 +9,7 @@ const peer = (connId: string, cameraMuted = false): Peer => ({
   leaf: 0,
   tracks: [{ source: "mic", muted: false }, { source: "camera", muted: cameraMuted }],
 });
-const tile = (connId: string, widthPx: number, heightPx: number, visible = true): TileView => ({ connId, source: "camera", widthPx, heightPx, visible });
+const tile = (connId: string, widthPx: number, heightPx: number, visible = true): TileView => ({ connId, source: "camera", widthPx, heightPx, visible, background: false });
 const camera = (list: Wish[], connId: string): Wish | undefined => list.find((w) => w.conn_id === connId && w.source === "camera");
 
 test("a tile asks for the lines that fill it", () => {
@@ -33,6 +33,12 @@ test("a camera that is off, or has no tile, is paused", () => {
   const list = wishes([peer("a", true), peer("b")], [tile("a", 640, 360)]);
   assert.equal(camera(list, "a")?.paused, true);
   assert.equal(camera(list, "b")?.paused, true);
+});
+
+test("a page in the background keeps the lowest layer", () => {
+  const hidden = { ...tile("a", 640, 360, false), background: true };
+  assert.deepEqual(camera(wishes([peer("a")], [hidden]), "a"), { conn_id: "a", source: "camera", height: 1, priority: 100, paused: false });
+  assert.equal(camera(wishes([peer("a", true)], [hidden]), "a")?.paused, true);
 });
 
 test("a person without tracks is not in the list", () => {
