@@ -139,12 +139,17 @@ func (s *Shard) resolve(p *peer) []room.Wish {
 }
 
 // change carries out a Change.
-func (s *Shard) change(now time.Time, c Change) error {
+func (s *Shard) change(now time.Time, c Change) (err error) {
 	p := s.byKey[c.Key]
 	if p == nil {
 		return ErrUnknownPeer
 	}
-	defer s.barrier(p)
+	defer func() {
+		if v := recover(); v != nil {
+			s.suspect(p)
+			err = errFault
+		}
+	}()
 	if c.Restart != nil {
 		if err := s.endpoint.Restart(now, p.session, c.Restart.Local, c.Restart.Remote); err != nil {
 			return err

@@ -175,6 +175,12 @@ func (s *Shard) run() {
 
 // round handles n datagrams and whatever else is due, then flushes once.
 func (s *Shard) round(now time.Time, n int) {
+	defer func() {
+		if v := recover(); v != nil { // the last resort: nobody to blame, the rest of the round is lost
+			s.counters.faults++
+			s.batch.Reset()
+		}
+	}()
 	requests, closed := s.inbox.take()
 	for _, r := range requests {
 		s.execute(now, r)

@@ -239,11 +239,12 @@ func (m *Media) write(w *writer, a AnswerMedia, cfg MediaConfig) {
 	for _, c := range a.Codecs {
 		w.codec(c, rtx)
 	}
-	if a.Role == RoleReceive && len(a.RIDs) > 0 {
-		for _, rid := range a.RIDs {
+	// An inactive m-line keeps its layers too: without them Chromium drops all but the first for good.
+	if a.Role != RoleSend && len(m.RIDs) > 0 {
+		for _, rid := range m.RIDs {
 			w.line("a=rid:", rid, " recv")
 		}
-		w.line("a=simulcast:recv ", strings.Join(a.RIDs, ";"))
+		w.line("a=simulcast:recv ", strings.Join(m.RIDs, ";"))
 	}
 	if a.Role == RoleSend {
 		w.slot(m.MID, cfg)

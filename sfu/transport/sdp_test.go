@@ -242,6 +242,31 @@ func TestAnswer_rejectsDataChannels(t *testing.T) {
 	}
 }
 
+// What is answered without is not offered again: extensions of a slot and layers of a paused camera must stay.
+func TestAnswer_keepsWhatAPausedMediaLineHas(t *testing.T) {
+	offers := corpus(t)
+	for name, want := range map[string][]string{
+		"chromium-slots":   {"sdes:rtp-stream-id", "sdes:repaired-rtp-stream-id"},
+		"chromium-publish": {"sdes:rtp-stream-id", "dependency-descriptor", "a=rid:f recv", "a=simulcast:recv q;h;f"},
+	} {
+		o, err := ParseOffer(edit(t, offers[name], "a=rtcp-mux\r\n", "a=rtcp-mux\r\na=inactive\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := mustAnswer(t, o)
+		for _, line := range want {
+			if !bytes.Contains(a.Description, []byte(line)) {
+				t.Errorf("%s: no %s when inactive", name, line)
+			}
+		}
+		for _, m := range a.Media {
+			if m.Role != RoleInactive {
+				t.Errorf("%s: mid %s has role %v", name, m.MID, m.Role)
+			}
+		}
+	}
+}
+
 func TestAnswer_usesPreferredCodecs(t *testing.T) {
 	o, err := ParseOffer(corpus(t)["chromium-publish-slots"])
 	if err != nil {
