@@ -303,9 +303,14 @@ func (c *client) slots(kinds ...webrtc.RTPCodecType) {
 }
 
 // offer returns the local description of a new offer.
-func (c *client) offer() string {
+func (c *client) offer() string { return c.describe(nil) }
+
+// restart returns an offer with new ICE credentials.
+func (c *client) restart() string { return c.describe(&webrtc.OfferOptions{ICERestart: true}) }
+
+func (c *client) describe(options *webrtc.OfferOptions) string {
 	c.t.Helper()
-	o, err := c.pc.CreateOffer(nil)
+	o, err := c.pc.CreateOffer(options)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -136,6 +136,39 @@ func TestNode_growsBySlots(t *testing.T) {
 	})
 }
 
+func TestNode_restartsICE(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := virtual(t, Limits{}, 1)
+		alice, bob := newClient(t, w, "alice"), newClient(t, w, "bob")
+		alice.publish()
+		bob.slots(audio)
+		alice.join("room")
+		bob.join("room")
+		alice.send()
+		bob.hear("0", func(h heard) bool { return true })
+		before := bob.pc.RemoteDescription().SDP
+		reply, err := w.node.Update(t.Context(), Update{Room: "room", Peer: "bob", Offer: bob.restart()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ufrag(reply.Answer) == ufrag(before) {
+			t.Error("the node kept its credentials")
+		}
+		bob.accept(reply.Answer)
+		bob.hear("0", func(h heard) bool { return true })
+		alice.close()
+		bob.close()
+		w.stop()
+	})
+}
+
+// ufrag returns the ICE user name fragment of a description.
+func ufrag(description string) string {
+	_, rest, _ := strings.Cut(description, "a=ice-ufrag:")
+	line, _, _ := strings.Cut(rest, "\r\n")
+	return line
+}
+
 func TestNode_wishWaitsForItsPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := virtual(t, Limits{}, 3)

@@ -422,6 +422,27 @@ func TestOffer_growsBySlots(t *testing.T) {
 	}
 }
 
+// TestOffer_continuesOverAStoppedTransceiver follows real browsers: a camera is stopped, its m-line reused for a slot.
+func TestOffer_continuesOverAStoppedTransceiver(t *testing.T) {
+	offers := corpus(t)
+	for _, browser := range []string{"chromium", "firefox"} {
+		stopped, err := ParseOffer(offers[browser+"-stopped"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		recycled, err := ParseOffer(offers[browser+"-recycled"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := recycled.Continues(stopped); err != nil {
+			t.Errorf("%s: %v", browser, err)
+		}
+		if !slices.ContainsFunc(stopped.Media, func(m Media) bool { return m.Rejected }) {
+			t.Errorf("%s: no rejected m-line", browser)
+		}
+	}
+}
+
 func FuzzParseOffer(f *testing.F) {
 	for _, b := range corpus(f) {
 		f.Add(b)
