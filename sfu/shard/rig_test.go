@@ -112,11 +112,10 @@ func (r *rig) do(c Command) error {
 
 // far is the client's side of a session.
 type far struct {
-	key    uint64
-	addr   netip.AddrPort
-	out    *srtp.Context // what the client sends
-	in     *srtp.Context // what it gets
-	header rtp.Header
+	key  uint64
+	addr netip.AddrPort
+	out  *srtp.Context // what the client sends
+	in   *srtp.Context // what it gets
 }
 
 // connect makes a session through STUN and DTLS, driving the shard until it is up.
