@@ -118,6 +118,8 @@ func newServerMessage(kind string) Message {
 		return new(Hello)
 	case "welcome":
 		return new(Welcome)
+	case "peers":
+		return new(Peers)
 	case "peer_joined":
 		return new(PeerJoined)
 	case "peer_left":
@@ -152,6 +154,8 @@ func required(m Message) []string {
 		return []string{"version", "nonce", "limits"}
 	case *Welcome:
 		return []string{"id", "leaf", "peers"}
+	case *Peers:
+		return []string{"peers"}
 	case *PeerJoined:
 		return []string{"conn_id", "leaf"}
 	case *PeerLeft:

@@ -18,6 +18,14 @@ const (
 	CodeConnectTimeout      Code = "connect_timeout"      // no connect within the time
 	CodeNotAdmitted         Code = "not_admitted"         // link key and room do not belong together
 	CodeBadSignature        Code = "bad_signature"        // the link key did not sign this connection
+	CodeTokenInvalid        Code = "token_invalid"        // no join token where one is needed, or not one of this service
+	CodeTokenExpired        Code = "token_expired"        // the join token's time is over
+	CodeTokenNotYet         Code = "token_not_yet"        // the join token's time has not begun
+	CodeTokenWrongRoom      Code = "token_wrong_room"     // the join token is for another room, or not for joining
+	CodeNotPermitted        Code = "not_permitted"        // the join token does not let the client do this
+	CodeResumeRefused       Code = "resume_refused"       // nothing to continue, or not with this resume token
+	CodeResumeGap           Code = "resume_gap"           // envelopes that the client has missed are no longer there
+	CodeReplaced            Code = "replaced"             // another WebSocket continues this participation
 	CodeDuplicateConn       Code = "duplicate_conn"       // the conn_id is in the room already
 	CodeRoomFull            Code = "room_full"            // no free leaf or no room for the media
 	CodeBusy                Code = "busy"                 // the service refuses new work; try again later
@@ -38,7 +46,10 @@ func Codes() []Code {
 	return []Code{
 		CodeBadMessage, CodeUnknownType, CodeBadState, CodeTooLarge,
 		CodeRateLimited, CodeConnectTimeout, CodeNotAdmitted,
-		CodeBadSignature, CodeDuplicateConn, CodeRoomFull, CodeBusy,
+		CodeBadSignature,
+		CodeTokenInvalid, CodeTokenExpired, CodeTokenNotYet, CodeTokenWrongRoom, CodeNotPermitted,
+		CodeResumeRefused, CodeResumeGap, CodeReplaced,
+		CodeDuplicateConn, CodeRoomFull, CodeBusy,
 		CodeBadOffer, CodeUnknownPeer, CodeLimit, CodeMediaTimeout,
 		CodeMediaClosed, CodeUnsupportedEnvelope, CodeBadEnvelope,
 		CodeKicked, CodeShutdown, CodeInternal,

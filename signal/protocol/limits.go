@@ -9,8 +9,15 @@ const (
 	// apart.
 	MaxMessage = 64 << 10
 	// MaxConnect is the length in bytes of the first message: nobody is
-	// admitted yet, and a connect is some 400 bytes.
-	MaxConnect = 4 << 10
+	// admitted yet, and a connect is some 400 bytes and a join token.
+	MaxConnect = 8 << 10
+	// MaxToken is the length in bytes of a join token.
+	MaxToken = 4 << 10
+	// MaxResume is the length in bytes of a resume token.
+	MaxResume = 256
+	// MaxSequence is the largest order number: JSON and JavaScript hold no
+	// larger integer exactly.
+	MaxSequence = 1<<53 - 1
 	// MaxSDP is the length in bytes of a session description. Chromium's offer
 	// with 50 media sections is 151 kB.
 	MaxSDP = 256 << 10
@@ -55,6 +62,9 @@ const (
 
 	// ConnectTimeout is how long the first message may take.
 	ConnectTimeout = 5 * time.Second
+	// ResumeTimeout is how long a participation outlives its WebSocket, and how
+	// long a service that started anew waits for those of before.
+	ResumeTimeout = 20 * time.Second
 	// PingInterval is how often the service pings; a connection that lets two
 	// intervals pass without a pong is closed.
 	PingInterval = 15 * time.Second
@@ -85,6 +95,7 @@ type Limits struct {
 	ByteBurst      int `json:"byte_burst"`
 	ConnectTimeout int `json:"connect_timeout_ms"`
 	PingInterval   int `json:"ping_interval_ms"`
+	ResumeTimeout  int `json:"resume_timeout_ms"`
 }
 
 // DefaultLimits are the constants of this package.
@@ -102,5 +113,6 @@ func DefaultLimits() Limits {
 		ByteBurst:      ByteBurst,
 		ConnectTimeout: int(ConnectTimeout.Milliseconds()),
 		PingInterval:   int(PingInterval.Milliseconds()),
+		ResumeTimeout:  int(ResumeTimeout.Milliseconds()),
 	}
 }

@@ -20,8 +20,8 @@ type ClientMessage interface {
 }
 
 // ServerMessage is a message from the service to the client: [*Hello],
-// [*Welcome], [*PeerJoined], [*PeerLeft], [*PeerTracks], [*Answer], [*Slots]
-// or [*Error].
+// [*Welcome], [*Peers], [*PeerJoined], [*PeerLeft], [*PeerTracks], [*Answer],
+// [*Slots] or [*Error].
 type ServerMessage interface {
 	Message
 	serverMessage()
@@ -49,6 +49,21 @@ type Connect struct {
 	LinkSig Bytes `json:"link_sig"`
 	// Client is free text for the operator's statistics, such as "web/1.0".
 	Client string `json:"client,omitempty"`
+	// Token is the join token, where the service wants one. A resumption needs
+	// none.
+	Token string `json:"token,omitempty"`
+	// Resume continues a participation whose WebSocket was lost. Nil is a new one.
+	Resume *Resume `json:"resume,omitempty"`
+}
+
+// Resume is what a client knows of the participation that it continues.
+type Resume struct {
+	// Token is that of the last welcome.
+	Token string `json:"token"`
+	// LastSeq is the order number of the last envelope received, 0 for none.
+	LastSeq uint64 `json:"last_seq"`
+	// Tracks are what the client publishes, for a service that has forgotten.
+	Tracks List[Track] `json:"tracks"`
 }
 
 // Offer starts a negotiation: the client's full session description and what
@@ -112,6 +127,25 @@ type Welcome struct {
 	// connection lasts.
 	Leaf int `json:"leaf"`
 	// Peers are the others in the room, in the order of their leaves.
+	Peers List[Peer] `json:"peers"`
+	// Resume is the token with which another WebSocket continues this
+	// participation; it replaces the one before. Empty: the service resumes none.
+	Resume string `json:"resume,omitempty"`
+	// Resumed: the participation goes on, with its leaf and its media session.
+	Resumed bool `json:"resumed,omitempty"`
+	// Lost: the service started anew meanwhile. Envelopes may be missing, and
+	// Peers are those that are back already; a [Peers] follows.
+	Lost bool `json:"lost,omitempty"`
+	// NoPublish are the sources that the join token does not let it publish.
+	NoPublish List[Source] `json:"no_publish,omitempty"`
+	// NoSubscribe: the join token does not let it receive media.
+	NoSubscribe bool `json:"no_subscribe,omitempty"`
+}
+
+// Peers is the whole list of the others in the room, in the order of their
+// leaves. It ends the time in which a welcome with Lost left the list open:
+// who is not in it is gone.
+type Peers struct {
 	Peers List[Peer] `json:"peers"`
 }
 
@@ -192,6 +226,7 @@ func (*Mute) Type() string       { return "mute" }
 func (*Leave) Type() string      { return "leave" }
 func (*Hello) Type() string      { return "hello" }
 func (*Welcome) Type() string    { return "welcome" }
+func (*Peers) Type() string      { return "peers" }
 func (*PeerJoined) Type() string { return "peer_joined" }
 func (*PeerLeft) Type() string   { return "peer_left" }
 func (*PeerTracks) Type() string { return "peer_tracks" }
@@ -206,6 +241,7 @@ func (*Mute) clientMessage()       {}
 func (*Leave) clientMessage()      {}
 func (*Hello) serverMessage()      {}
 func (*Welcome) serverMessage()    {}
+func (*Peers) serverMessage()      {}
 func (*PeerJoined) serverMessage() {}
 func (*PeerLeft) serverMessage()   {}
 func (*PeerTracks) serverMessage() {}

@@ -167,7 +167,8 @@ func clientMessages() []Message {
 	conn := ConnID{1}
 	id := uint32(7)
 	return []Message{
-		&Connect{ID: 1, Room: RoomID{2}, ConnID: conn, LinkPub: make([]byte, 32), LinkSig: make([]byte, 64), Client: "web/1"},
+		&Connect{ID: 1, Room: RoomID{2}, ConnID: conn, LinkPub: make([]byte, 32), LinkSig: make([]byte, 64), Client: "web/1",
+			Token: "a.b.c", Resume: &Resume{Token: "r", LastSeq: MaxSequence, Tracks: []Track{{Source: SourceMic, Muted: true}}}},
 		&Offer{ID: 2, SDP: "v=0\r\n", Tracks: []OfferTrack{{MID: "0", Source: SourceMic}}, Rejoin: true},
 		&Want{ID: &id, Tracks: []Wish{{ConnID: conn, Source: SourceCamera, Height: 360, Priority: 3, Paused: true}}},
 		&Mute{Source: SourceScreenAudio, Muted: true},
@@ -181,7 +182,9 @@ func serverMessages() []Message {
 	tracks := []Track{{Source: SourceMic, Muted: true}}
 	return []Message{
 		&Hello{Version: 1, Nonce: make([]byte, 32), Limits: DefaultLimits()},
-		&Welcome{ID: 1, Leaf: 3, Peers: []Peer{{ConnID: conn, Leaf: 2, Tracks: tracks}}},
+		&Welcome{ID: 1, Leaf: 3, Peers: []Peer{{ConnID: conn, Leaf: 2, Tracks: tracks}}, Resume: "r", Resumed: true, Lost: true,
+			NoPublish: []Source{SourceScreen}, NoSubscribe: true},
+		&Peers{Peers: []Peer{{ConnID: conn, Leaf: 2, Tracks: tracks}}},
 		&PeerJoined{ConnID: conn, Leaf: 4},
 		&PeerLeft{ConnID: conn, Reason: LeftGone},
 		&PeerTracks{ConnID: conn, Tracks: tracks},
@@ -283,7 +286,7 @@ func (s *schema) checkKind(t *testing.T, path string, typ reflect.Type, node map
 		want = "boolean"
 	case typ.Kind() == reflect.String:
 		want = "string"
-	case typ.Kind() == reflect.Int, typ.Kind() == reflect.Uint32:
+	case typ.Kind() == reflect.Int, typ.Kind() == reflect.Uint32, typ.Kind() == reflect.Uint64:
 		want = "integer"
 	}
 	if node["type"] != want {

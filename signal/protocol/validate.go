@@ -3,6 +3,7 @@ package protocol
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -15,7 +16,28 @@ func (m *Connect) validate() error {
 	case len(m.LinkSig) != ed25519.SignatureSize:
 		return fmt.Errorf("link_sig: %w", errLength)
 	}
+	if len(m.Token) > MaxToken {
+		return fmt.Errorf("token: %w", errLength)
+	}
+	if m.Resume != nil {
+		if err := m.Resume.validate(); err != nil {
+			return err
+		}
+	}
 	return validateText("client", m.Client, MaxClient)
+}
+
+// validate checks the members that must be there too: Resume is not a message.
+func (r *Resume) validate() error {
+	switch {
+	case r.Token == "":
+		return fmt.Errorf("resume: %w", errMissing)
+	case len(r.Token) > MaxResume:
+		return fmt.Errorf("resume: %w", errLength)
+	case r.LastSeq > MaxSequence:
+		return fmt.Errorf("last_seq: %w", errRange)
+	}
+	return validateTracks(r.Tracks)
 }
 
 func (m *Offer) validate() error {
@@ -90,10 +112,27 @@ func (m *Welcome) validate() error {
 	if err := validateLeaf(m.Leaf); err != nil {
 		return err
 	}
-	if len(m.Peers) >= MaxPeers {
+	if len(m.Resume) > MaxResume {
+		return fmt.Errorf("resume: %w", errLength)
+	}
+	for i, source := range m.NoPublish {
+		if err := source.validate(); err != nil {
+			return err
+		}
+		if slices.Contains(m.NoPublish[:i], source) {
+			return fmt.Errorf("no_publish: %w", errTwice)
+		}
+	}
+	return validatePeers(m.Peers)
+}
+
+func (m *Peers) validate() error { return validatePeers(m.Peers) }
+
+func validatePeers(peers []Peer) error {
+	if len(peers) >= MaxPeers {
 		return fmt.Errorf("peers: %w", errLength)
 	}
-	for _, p := range m.Peers {
+	for _, p := range peers {
 		if p.ConnID.IsZero() {
 			return fmt.Errorf("conn_id: %w", errMissing)
 		}
