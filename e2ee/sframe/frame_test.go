@@ -244,15 +244,20 @@ func TestOrder_followsCounters(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"forward":            {{0, 0, nil}, {1, 3000, nil}, {2, 6000, nil}},
 		"layers share time":  {{0, 9000, nil}, {1, 9000, nil}, {2, 9000, nil}},
-		"late but in order":  {{0, 0, nil}, {3, 9000, nil}, {1, 3000, nil}, {2, 6000, nil}},
-		"newer shown older":  {{4, 9000, nil}, {5, 8999, DropOrder}, {6, 9000, nil}},
-		"older shown newer":  {{4, 9000, nil}, {3, 9001, DropOrder}, {3, 8000, nil}},
-		"between neighbours": {{1, 1000, nil}, {9, 9000, nil}, {5, 9500, DropOrder}, {5, 500, DropOrder}, {5, 5000, nil}},
-		"wrap":               {{0, 0xfffffff0, nil}, {1, 0x10, nil}, {3, 0x30, nil}, {2, 0xffffffff, DropOrder}},
+		"late but in order":  {{0, 0, nil}, {30, 9000, nil}, {10, 3000, nil}, {20, 6000, nil}},
+		"newer shown older":  {{40, 9000, nil}, {50, 8999, DropOrder}, {60, 9000, nil}},
+		"older shown newer":  {{40, 9000, nil}, {30, 9001, DropOrder}, {30, 8000, nil}},
+		"between neighbours": {{10, 1000, nil}, {90, 9000, nil}, {50, 9500, DropOrder}, {50, 500, DropOrder}, {50, 5000, nil}},
+		"wrap":               {{0, 0xfffffff0, nil}, {10, 0x10, nil}, {30, 0x30, nil}, {20, 0xffffffff, DropOrder}},
+		// The key frame of another layer of a picture, after the picture's frame of the layer shown before.
+		"layer switch":       {{30, 9000, nil}, {28, 9001, nil}, {33, 12000, nil}},
+		"within the slack":   {{30, 9000, nil}, {30 - orderSlack, 9001, nil}},
+		"beyond the slack":   {{30, 9000, nil}, {30 - orderSlack - 1, 9001, DropOrder}},
+		"slack does not add": {{30, 9000, nil}, {24, 9001, nil}, {18, 9002, DropOrder}},
 	} {
 		p := newPair(t, Camera)
 		var frames [][]byte
-		for range 10 {
+		for range 100 {
 			frames = append(frames, p.protect(VP9, false, "frame"))
 		}
 		for i, s := range steps {

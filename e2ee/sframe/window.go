@@ -66,6 +66,14 @@ const orderLength = 64
 // the track; older frames than that are below the heartbeat floor anyway.
 const orderForget = 10 * time.Second
 
+// orderSlack is how far two counters must be apart for their timestamps to be
+// compared, for video. The up to three layers of one picture are sealed one
+// after the other and reach the server in another order, and it may switch
+// layers in between: a key frame then follows a frame of the same picture, or
+// of the next one, with a higher counter. Eight are the layers of less than
+// three pictures: what a server can mix up in them is not an older scene.
+const orderSlack = 8
+
 // Order compares the order of RTP timestamps, which the server rewrites, with
 // the order of counters, which it cannot change: without it a server could show
 // the frames of a window in another order. Each received stream (a receiving
@@ -82,7 +90,7 @@ type Order struct {
 }
 
 // place returns where ctr belongs, and whether the timestamps of its neighbours
-// agree. Equal timestamps are fine: layers of one picture.
+// beyond the slack agree. Equal timestamps are fine: layers of one picture.
 func (o *Order) place(now time.Time, kid KID, ctr uint64, rtp uint32) (at int, ok bool) {
 	if o.kid != kid || now.Sub(o.last) > orderForget {
 		return 0, true
@@ -91,10 +99,21 @@ func (o *Order) place(now time.Time, kid KID, ctr uint64, rtp uint32) (at int, o
 	for at > 0 && o.frames[at-1].ctr > ctr {
 		at--
 	}
-	if at > 0 && int32(rtp-o.frames[at-1].rtp) < 0 {
+	slack := uint64(orderSlack)
+	if c, _, _, ok := kid.Split(); ok && c.Audio() {
+		slack = 0
+	}
+	before, after := at-1, at
+	for before >= 0 && ctr-o.frames[before].ctr <= slack {
+		before--
+	}
+	for after < o.n && o.frames[after].ctr-ctr <= slack {
+		after++
+	}
+	if before >= 0 && int32(rtp-o.frames[before].rtp) < 0 {
 		return at, false
 	}
-	if at < o.n && int32(o.frames[at].rtp-rtp) < 0 {
+	if after < o.n && int32(o.frames[after].rtp-rtp) < 0 {
 		return at, false
 	}
 	return at, true

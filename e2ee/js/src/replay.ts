@@ -42,6 +42,14 @@ export class ReplayWindow {
 const orderLength = 64;
 const orderForgetMs = 10_000;
 
+// How far two counters must be apart for their timestamps to be compared, for
+// video. The up to three layers of one picture are sealed one after the other
+// and reach the server in another order, and it may switch layers in between: a
+// key frame then follows a frame of the same picture, or of the next one, with
+// a higher counter. Eight are the layers of less than three pictures.
+const orderSlack = 8;
+const videoContexts = [1, 2];
+
 /**
  * Compares the order of RTP timestamps, which the server rewrites, with the
  * order of counters, which it cannot change. One per binding of an m-line to a
@@ -59,8 +67,13 @@ export class Order {
     if (kid !== this.kid || now - this.last > orderForgetMs) this.frames = [];
     let at = this.frames.length;
     while (at > 0 && this.frames[at - 1]!.ctr > ctr) at--;
-    const before = this.frames[at - 1];
-    const after = this.frames[at];
+    const slack = videoContexts.includes(kid >>> 16) ? orderSlack : 0;
+    let low = at - 1;
+    let high = at;
+    while (low >= 0 && ctr - this.frames[low]!.ctr <= slack) low--;
+    while (high < this.frames.length && this.frames[high]!.ctr - ctr <= slack) high++;
+    const before = this.frames[low];
+    const after = this.frames[high];
     // Differences modulo 2^32; equal timestamps are layers of one picture.
     if (before && ((rtp - before.rtp) | 0) < 0) return false;
     if (after && ((after.rtp - rtp) | 0) < 0) return false;

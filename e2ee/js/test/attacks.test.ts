@@ -100,6 +100,17 @@ test("order of time follows the counter", () => {
   assert.ok(o.accept(11_000, kid, 11, 0), "a new timeline, after a while");
 });
 
+test("a layer switch inside one picture is no contradiction, an older scene is", () => {
+  const o = new Order();
+  const kid = 1 << 16;
+  assert.ok(o.accept(0, kid, 30, 9000));
+  assert.ok(o.accept(0, kid, 28, 9001), "the key frame of the picture's other layer");
+  assert.ok(o.accept(0, kid, 33, 12_000));
+  assert.ok(o.accept(0, kid, 25, 12_001), "the slack is eight");
+  assert.ok(!o.accept(0, kid, 21, 12_002), "further back it is another scene");
+  assert.ok(!o.accept(0, kid, 50, 11_000), "newer shown older");
+});
+
 test("windows equal a set", () => {
   const w = new ReplayWindow(256);
   const seen = new Set<number>();
