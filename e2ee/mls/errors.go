@@ -1,0 +1,61 @@
+package mls
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The reasons for which input is refused. Every error of this package wraps
+// exactly one of them, so that callers can tell a stale message from a forged
+// one with errors.Is. The text says more, and never holds key material.
+var (
+	// ErrEncoding means bytes that are not a valid encoding (RFC 9420 2.1).
+	ErrEncoding = errors.New("mls: malformed encoding")
+	// ErrUnsupported means a protocol version, cipher suite or feature that
+	// this package does not implement.
+	ErrUnsupported = errors.New("mls: unsupported")
+	// ErrLimit means input beyond a bound of this package (see MaxLeaves).
+	ErrLimit = errors.New("mls: limit exceeded")
+	// ErrGroup means a message of another group.
+	ErrGroup = errors.New("mls: message of another group")
+	// ErrEpoch means a message of another epoch of this group.
+	ErrEpoch = errors.New("mls: message of another epoch")
+	// ErrSignature means a signature that does not verify.
+	ErrSignature = errors.New("mls: invalid signature")
+	// ErrTag means a membership or confirmation tag that does not verify.
+	ErrTag = errors.New("mls: invalid authentication tag")
+	// ErrDecrypt means a ciphertext that does not open.
+	ErrDecrypt = errors.New("mls: decryption failed")
+	// ErrGeneration means a message key that was used or dropped before, or
+	// that is too far ahead.
+	ErrGeneration = errors.New("mls: message key not available")
+	// ErrSender means a sender that may not send this message.
+	ErrSender = errors.New("mls: sender not allowed")
+	// ErrOwnMessage means a message that this member sent itself.
+	ErrOwnMessage = errors.New("mls: own message")
+	// ErrLeaf means a leaf node that fails the checks of RFC 9420 7.3, or that
+	// the application's Validator refuses.
+	ErrLeaf = errors.New("mls: invalid leaf node")
+	// ErrKeyPackage means a key package that fails the checks of RFC 9420 10.1.
+	ErrKeyPackage = errors.New("mls: invalid key package")
+	// ErrTree means a ratchet tree that fails the checks of RFC 9420 12.4.3.1.
+	ErrTree = errors.New("mls: invalid ratchet tree")
+	// ErrProposal means a proposal or a list of them that fails the checks of
+	// RFC 9420 12.1 and 12.2.
+	ErrProposal = errors.New("mls: invalid proposal")
+	// ErrPath means an update path that is missing, superfluous in shape, or
+	// inconsistent with the tree (RFC 9420 7.5, 12.4).
+	ErrPath = errors.New("mls: invalid update path")
+	// ErrPSK means a pre-shared key that this member does not have.
+	ErrPSK = errors.New("mls: unknown pre-shared key")
+	// ErrWelcome means a Welcome that does not admit this key package, or that
+	// contradicts itself.
+	ErrWelcome = errors.New("mls: invalid welcome")
+	// ErrState means a call that the state of an object does not allow.
+	ErrState = errors.New("mls: call out of order")
+)
+
+// refuse wraps one of the reasons above with what was wrong.
+func refuse(reason error, format string, args ...any) error {
+	return fmt.Errorf("%w: %s", reason, fmt.Sprintf(format, args...))
+}
