@@ -191,7 +191,7 @@ func (u *keyUse) consume() {
 // dropOld forgets the keys of messages that are too late.
 func (r *ratchet) dropOld() {
 	for g, key := range r.skipped {
-		if uint64(g)+maxSkipped < r.next {
+		if uint64(g)+maxSkipped+1 < r.next {
 			key.erase()
 			delete(r.skipped, g)
 		}
