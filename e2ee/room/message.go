@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"sotto/e2ee/link"
 	"sotto/e2ee/sframe"
@@ -13,6 +16,7 @@ import (
 const (
 	messageSender    = 1
 	messageHeartbeat = 2
+	messageProfile   = 3
 )
 
 // padding: messages are filled with spaces, which JSON ignores, to a multiple
@@ -31,6 +35,41 @@ type announcement struct {
 // heartbeat tells the next CTR of each context in use.
 type heartbeat struct {
 	CTR map[string]uint64 `json:"ctr"`
+}
+
+// profile tells what its sender wants to be called.
+type profile struct {
+	Name string `json:"name"`
+}
+
+// maxName is the longest name in bytes.
+const maxName = 64
+
+// acceptName reports whether a name can be shown as it is: 1 to 64 bytes of
+// UTF-8 without white space at its ends and without characters that are not
+// seen or that turn the text around. The two joiners are needed by some scripts
+// and by emoji. Normalization is the sender's duty.
+func acceptName(name string) bool {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.TrimSpace(name) != name {
+		return false
+	}
+	visible := false
+	for _, r := range name {
+		joiner := r == 0x200c || r == 0x200d
+		if !joiner && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return false
+		}
+		visible = visible || !joiner && !unicode.IsSpace(r)
+	}
+	return visible
+}
+
+func decodeProfile(body []byte) (name string, err error) {
+	var p profile
+	if err := json.Unmarshal(body, &p); err != nil || !acceptName(p.Name) {
+		return "", errMessage
+	}
+	return p.Name, nil
 }
 
 // encode returns u8 type || JSON || spaces.

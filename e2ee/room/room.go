@@ -70,6 +70,12 @@ type PeerState struct {
 	State State
 }
 
+// Name is what a peer wants to be called. Nobody vouches for it.
+type Name struct {
+	Conn link.ConnID
+	Name string
+}
+
 // Frame is an opened frame of a bound m-line. Data belongs to the receiver.
 type Frame struct {
 	MID    string
@@ -84,6 +90,7 @@ type Frame struct {
 type Actions struct {
 	Send      [][]byte    // binary signaling messages, in order
 	States    []PeerState // to show
+	Names     []Name      // to show; the latest of a peer counts
 	Frames    []Frame     // frames that had been held, in order, before the one just opened
 	KeyFrames []string    // m-lines for which to ask for a key frame
 }
@@ -91,7 +98,7 @@ type Actions struct {
 // Reset empties a, keeping its memory.
 func (a *Actions) Reset() {
 	clear(a.Frames)
-	a.Send, a.States, a.Frames, a.KeyFrames = a.Send[:0], a.States[:0], a.Frames[:0], a.KeyFrames[:0]
+	a.Send, a.States, a.Names, a.Frames, a.KeyFrames = a.Send[:0], a.States[:0], a.Names[:0], a.Frames[:0], a.KeyFrames[:0]
 }
 
 // Stats are sums since the room began.
@@ -256,8 +263,14 @@ func (r *Room) envelope(now time.Time, data []byte, out *Actions) error {
 				v.Heartbeat(next)
 			}
 		})
+	case messageProfile:
+		name, err := decodeProfile(message[1:])
+		if err != nil {
+			return err
+		}
+		out.Names = append(out.Names, Name{p.conn, name})
 	}
-	return nil // a type of a later version
+	return nil // also for a type of a later version
 }
 
 func (r *Room) announced(now time.Time, p *peer, body []byte, out *Actions) error {

@@ -2,8 +2,9 @@
 
 import { fromBase64url, toBase64url } from "./encoding.ts";
 import { LinkKeys, secretSize } from "./link.ts";
-import type { Counters, DropReason, ErrorCode, FromWorker, Source, ToWorker, TransformOptions } from "./messages.ts";
+import type { Counters, DropReason, ErrorCode, FromWorker, Source, TestConfig, ToWorker, TransformOptions } from "./messages.ts";
 import type { Transformer } from "./pipeline.ts";
+import { acceptName } from "./profile.ts";
 import { ReceiveStream, type ReceiveContext } from "./receive.ts";
 import { SendStream, type SendContext } from "./send.ts";
 import { Session } from "./session.ts";
@@ -17,6 +18,7 @@ const maxQueue = 4096;
 export class Engine implements SendContext, ReceiveContext {
   private keys: LinkKeys | null = null;
   private secret = "";
+  private name = "";
   private host = "";
   private session: Session | null = null;
   private readonly streams = new Map<string, ReceiveStream>(); // by mid
@@ -26,8 +28,8 @@ export class Engine implements SendContext, ReceiveContext {
   private countersChanged = false;
   private exhaustionTold = false;
   private heartbeatAt = Infinity;
-  wrongMediaKey = false;
-  private hashFrames = false;
+  /** Set in test bundles only. */
+  private test: TestConfig | null = null;
 
   constructor(readonly post: (m: FromWorker) => void) {}
 
@@ -40,15 +42,14 @@ export class Engine implements SendContext, ReceiveContext {
   /** Handles messages one after another. */
   handle(m: ToWorker): Promise<void> {
     if (SOTTO_TEST_HOOKS && m.type === "test_config") {
-      this.wrongMediaKey = m.wrongMediaKey;
-      this.hashFrames = m.hashFrames;
+      this.test = m;
       return this.tail;
     }
     return this.enqueue(() => this.dispatch(m));
   }
 
   attach(transformer: Transformer, options: TransformOptions): Promise<void> {
-    const hashes = SOTTO_TEST_HOOKS && this.hashFrames ? new FrameHashes(options, this.post) : null;
+    const hashes = SOTTO_TEST_HOOKS && this.test?.hashFrames ? new FrameHashes(options, this.post) : null;
     if (options.side === "send" && contexts.includes(options.source)) {
       return new SendStream(transformer, options.source, this, hashes).run();
     }
@@ -80,6 +81,10 @@ export class Engine implements SendContext, ReceiveContext {
 
   private async dispatch(m: ToWorker): Promise<void> {
     if (m.type === "init") return this.init(m.secret, m.host);
+    if (m.type === "profile") {
+      this.name = acceptName(m.name) ?? "";
+      return this.session?.setName(this.name);
+    }
     const { session } = this;
     if (!session) return this.error("bad_message", `${m.type} before init`);
     switch (m.type) {
@@ -127,9 +132,10 @@ export class Engine implements SendContext, ReceiveContext {
       post: this.post,
       drop: (reason) => this.drop(reason),
       release: () => this.streams.forEach((s) => s.release()),
-      wrongMediaKey: this.wrongMediaKey,
+      test: this.test,
     });
     this.session = session;
+    await session.setName(this.name);
     this.post({
       type: "ready",
       roomId: keys.roomId,

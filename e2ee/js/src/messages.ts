@@ -50,6 +50,8 @@ export type ToWorker =
   | { type: "init"; secret: string | null; host: string }
   /** The service's nonce from "hello"; answered by "signed". */
   | { type: "connect"; nonce: string }
+  /** The own name, as cleanName makes it; "" for none. Before "welcome" or later; told to everybody in the room, inside the encryption. */
+  | { type: "profile"; name: string }
   /** Admitted: own leaf and who is there. */
   | { type: "welcome"; leaf: number; peers: PeerInfo[] }
   | { type: "peer_joined"; connId: string; leaf: number }
@@ -87,6 +89,8 @@ export type FromWorker =
   /** An envelope to send as one binary message. */
   | { type: "send"; data: ArrayBuffer }
   | { type: "peer_state"; connId: string; state: PeerState }
+  /** What this person wants to be called. */
+  | { type: "profile"; connId: string; name: string }
   /** Every 2 s when something changed: sums since the worker started. */
   | { type: "stats"; counters: Counters }
   | { type: "error"; code: ErrorCode; message: string }
@@ -98,6 +102,7 @@ export type DropReason =
   | "e2ee_unknown_codec" // nothing but Opus, VP8, VP9 and AV1 may pass
   | "e2ee_empty" // no payload (silence): nothing to protect, nothing to show
   | "e2ee_no_key" // sending: not admitted yet
+  | "e2ee_seal_fail" // sending: the platform failed to encrypt
   // receiving
   | "e2ee_malformed" // no SFrame frame at all: plaintext, truncated, unknown KID form
   | "e2ee_auth_fail" // the tag does not verify

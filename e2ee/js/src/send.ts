@@ -71,7 +71,12 @@ export class SendStream {
       return this.context.drop("e2ee_exhausted");
     }
     const plain: Bytes = new Uint8Array(frame.data);
-    this.outlet.push(protect(key.key, ctr, codec, frame.type === "key", plain), (sealed) => {
+    const sealing = protect(key.key, ctr, codec, frame.type === "key", plain).catch(() => null);
+    this.outlet.push(sealing, (sealed) => {
+      if (!sealed) {
+        this.context.drop("e2ee_seal_fail");
+        return null;
+      }
       if (SOTTO_TEST_HOOKS) this.hashes?.record(plain, sealed);
       frame.data = sealed.buffer;
       this.context.protected();

@@ -6,13 +6,15 @@
 import { fromBase64url, toBase64url, utf8, concat, type Bytes } from "./encoding.ts";
 import { Opener, parseEnvelope, Sealer } from "./envelope.ts";
 import { connIdSize, random16, type LinkKeys } from "./link.ts";
-import type { DropReason, FromWorker, PeerInfo, PeerState, SlotInfo, Source } from "./messages.ts";
+import type { DropReason, FromWorker, PeerInfo, PeerState, SlotInfo, Source, TestConfig } from "./messages.ts";
+import { acceptName } from "./profile.ts";
 import { ReceiveKey, type Binding } from "./receive.ts";
 import { SendKey } from "./send.ts";
 import { contexts, deriveFrameKey, makeKID, maxCTR } from "./sframe.ts";
 
 const messageSender = 1;
 const messageHeartbeat = 2;
+const messageProfile = 3;
 /** Messages are filled with spaces to a multiple of this, so that sizes tell little. */
 const padding = 256;
 const maxPeers = 255;
@@ -40,14 +42,15 @@ export interface SessionContext {
   drop(reason: DropReason): void;
   /** Keys or bindings have changed. */
   release(): void;
-  /** Test hook. */
-  wrongMediaKey: boolean;
+  /** Set in test bundles only. */
+  test: TestConfig | null;
 }
 
 /** Methods that return a promise must not overlap: the worker runs them one after another. */
 export class Session {
   readonly connId: string;
   private leaf: number | null = null;
+  private name = "";
   private readonly random = random16();
   private readonly peers = new Map<string, Peer>();
   private readonly left = new Set<string>();
@@ -86,6 +89,13 @@ export class Session {
     await this.announce(null);
   }
 
+  /** setName tells everybody a new name; before welcome it is kept until then. */
+  async setName(name: string): Promise<void> {
+    if (name === this.name) return;
+    this.name = name;
+    if (this.leaf !== null) await this.tellName(null);
+  }
+
   async peerJoined(p: PeerInfo): Promise<void> {
     if (this.leaf === null) throw new RangeError("peer_joined before welcome");
     const added = await this.add(p);
@@ -122,6 +132,7 @@ export class Session {
     let ok = true;
     if (opened.message[0] === messageSender) ok = await this.announced(p, body);
     else if (opened.message[0] === messageHeartbeat) ok = this.heartbeatFrom(p, body);
+    else if (opened.message[0] === messageProfile) ok = this.profileFrom(p, body);
     // Other types are of later versions.
     if (!ok) this.context.drop("envelope_refused");
   }
@@ -191,8 +202,13 @@ export class Session {
     return p;
   }
 
-  private announce(to: Bytes | null): Promise<void> {
-    return this.send(to, messageSender, { conn_id: this.connId, leaf: this.leaf, random: toBase64url(this.random) });
+  private async announce(to: Bytes | null): Promise<void> {
+    await this.send(to, messageSender, { conn_id: this.connId, leaf: this.leaf, random: toBase64url(this.random) });
+    await this.tellName(to);
+  }
+
+  private async tellName(to: Bytes | null): Promise<void> {
+    if (this.name !== "") await this.send(to, messageProfile, { name: this.name });
   }
 
   private async send(to: Bytes | null, type: number, body: object): Promise<void> {
@@ -233,9 +249,16 @@ export class Session {
     return true;
   }
 
+  private profileFrom(p: Peer, body: Record<string, unknown> | null): boolean {
+    const name = acceptName(body?.name);
+    if (name === null) return false;
+    this.context.post({ type: "profile", connId: p.connId, name });
+    return true;
+  }
+
   private async base(random: Bytes, connId: Bytes): Promise<Bytes> {
     const base = await this.keys.senderBase(random, connId);
-    if (SOTTO_TEST_HOOKS && this.context.wrongMediaKey) base[0]! ^= 1;
+    if (SOTTO_TEST_HOOKS && this.context.test?.wrongMediaKey) base[0]! ^= 1;
     return base;
   }
 

@@ -437,3 +437,13 @@ test("messages out of order and false numbers change nothing", async () => {
   assert.equal(e.of("ready").length, 1);
   assert.ok(fromBase64url(e.linkSecret, 32));
 });
+
+test("a frame that the platform fails to encrypt is dropped and counted, and the next one passes", async (t) => {
+  const { alice } = await call();
+  const seal = t.mock.method(crypto.subtle, "encrypt", () => Promise.reject(new DOMException("", "OperationError")), { times: 1 });
+  const sent = await send(alice, "camera", "video/VP8", video(2));
+  assert.equal(sent.length, 1);
+  assert.equal(alice.dropped("e2ee_seal_fail"), 1);
+  assert.equal(alice.sums().framesProtected, 1);
+  seal.mock.restore();
+});

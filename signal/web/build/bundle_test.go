@@ -41,7 +41,7 @@ func TestBundle_isReproducible(t *testing.T) {
 }
 
 // Words that only the code behind SOTTO_TEST_HOOKS contains.
-var hookWords = []string{"__sotto", "test_config", "test_hashes", "autojoin", "wrong_media_key", "hash_frames", "captureStream", "securitypolicyviolation"}
+var hookWords = []string{"__sotto", "test_config", "test_hashes", "autojoin", "wrong_media_key", "hash_frames", "wrongMediaKey", "hashFrames", "captureStream", "securitypolicyviolation"}
 
 func TestBundle_productionHasNoTestHooks(t *testing.T) {
 	production, hooks := mustBundle(t, false), mustBundle(t, true)
