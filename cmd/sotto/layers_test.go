@@ -52,6 +52,7 @@ func rules() []rule {
 		{dir: "signal/token", reason: "who may join is decided by pure code on the standard library, so that it can be reviewed alone"},
 		{dir: "signal/web", reason: "the page's handler serves files and knows no rooms"},
 		{dir: "signal/web/build", allow: []string{"github.com/evanw/esbuild/..."}, reason: "the bundle is built by the Go toolchain alone"},
+		{dir: "signal/cluster", allow: slices.Concat(zapLogger, []string{"sotto/sfu", "github.com/nats-io/..."}), reason: "the control line between signaling and nodes knows neither clients nor media"},
 		{dir: "signal", allow: slices.Concat(zapLogger, []string{"sotto/signal/protocol", "sotto/signal/token", "sotto/sfu", "github.com/coder/websocket/..."}), reason: "signaling relays sealed messages: it must not be able to import a package that opens them"},
 		{dir: "signal/client/...", allow: slices.Concat(pionEndpoints, zapLogger, []string{"sotto/signal/protocol", "sotto/signal/client/...", "sotto/e2ee/...", "github.com/coder/websocket/..."}), reason: "a participant holds keys and shares nothing with the server but the protocol"},
 		{dir: "e2ee/...", allow: []string{"sotto/e2ee/...", "sotto/signal/protocol"}, reason: "the encryption stands on the standard library alone, so that it can be reviewed alone"},

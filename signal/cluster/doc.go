@@ -1,0 +1,26 @@
+// Package cluster carries control between signaling and media nodes over NATS, in one process or across machines.
+//
+//	signal.Server -> Remote --request/reply--> Serve -> sfu.Node
+//	                   ^                         |
+//	                   +---- events, beats ------+
+//
+// [Serve] runs beside a media node: it answers requests on the node's subjects and publishes what happens on the node as a
+// numbered stream. [Remote] runs beside signaling: it knows the live nodes by their beats, keeps each room on one of them,
+// follows their streams and takes a snapshot where numbers are missing. [StartEngine] is the NATS server in this process;
+// [Connect] reaches one in another.
+//
+// Media does not depend on any of this. A node keeps its sessions while signaling is away. When signaling is back, what nobody
+// claims by a request within Timing.Orphan is ended. A node whose beats stop for Timing.Lost is taken as lost: its sessions are
+// reported closed and its rooms are placed anew.
+//
+// Subjects, NODE being the node's id and SIGNAL the id of one running Remote:
+//
+//	sotto.v1.node.NODE.{join,update,kick,leave}  requests
+//	sotto.v1.node.NODE.snapshot                  asks for a snapshot in the stream of SIGNAL
+//	sotto.v1.events.NODE                         the node's stream: events and beats
+//	sotto.v1.events.NODE.SIGNAL                  parts of a snapshot, between the events where it belongs
+//	sotto.v1.signal                              beats of signaling
+//
+// Locks: registry.mu (the sessions and the number of the stream, at the node), Remote.mu (nodes, sessions and rooms, at
+// signaling), reader.mu (events that wait for one reader). None is held during a call to the media node or a request.
+package cluster
