@@ -4,10 +4,9 @@
 
 import { backoffMs } from "./backoff.ts";
 import { E2eeWorker } from "./e2ee_worker.ts";
-import type { LocalMedia } from "./local_media.ts";
 import type { Failure, Problem } from "./problems.ts";
 import type { RosterChange } from "./roster.ts";
-import { Session } from "./session.ts";
+import { Session, type Participant } from "./session.ts";
 import type { TileView } from "./wishes.ts";
 
 export type CallState =
@@ -43,15 +42,13 @@ export class Call {
   private tiles: readonly TileView[] = [];
   private readonly online = (): void => this.retryNow();
 
-  private readonly roomId: string;
+  private readonly self: Participant;
   private readonly startWorker: StartWorker;
-  private readonly local: LocalMedia;
   private readonly events: CallEvents;
 
-  constructor(roomId: string, startWorker: StartWorker, local: LocalMedia, events: CallEvents) {
-    this.roomId = roomId;
+  constructor(self: Participant, startWorker: StartWorker, events: CallEvents) {
+    this.self = self;
     this.startWorker = startWorker;
-    this.local = local;
     this.events = events;
   }
 
@@ -82,7 +79,7 @@ export class Call {
   }
 
   private open(worker: E2eeWorker): void {
-    const session = new Session(worker, this.roomId, this.local, {
+    const session = new Session(worker, this.self, {
       live: () => {
         this.stableTimer = setTimeout(() => (this.attempt = 0), stableMs);
         this.set({ phase: "live" });

@@ -15,6 +15,9 @@ export interface Attributes {
   hidden?: boolean;
   readonly?: boolean;
   value?: string;
+  placeholder?: string;
+  maxlength?: string;
+  autocomplete?: string;
   [data: `data-${string}`]: string;
   [aria: `aria-${string}`]: string;
 }

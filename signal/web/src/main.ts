@@ -5,6 +5,7 @@ import { announce } from "./dom.ts";
 import { E2eeWorker, missing } from "./e2ee_worker.ts";
 import * as link from "./link.ts";
 import { LocalMedia } from "./local_media.ts";
+import { recallName } from "./name.ts";
 import { prejoinScreen } from "./prejoin_screen.ts";
 import { problem, type Problem, type ProblemCode } from "./problems.ts";
 import type { Source } from "./protocol.ts";
@@ -87,22 +88,22 @@ function prejoin(room: link.TabRoom, worker: E2eeWorker, isNew: boolean): void {
     local.stop();
     worker.terminate();
   };
-  const join = (): void => inRoom(room, worker, local);
+  const join = (name: string): void => inRoom(room, worker, local, name);
   if (room.call) {
     // A reload in a call: back in, with the same devices on.
     void Promise.all([local.setOn("camera", room.call.camera), local.setOn("mic", room.call.mic)]);
-    return join();
+    return join(recallName());
   }
-  const screen = prejoinScreen(local, link.roomLink(location.origin, room.roomId, room.secret), isNew, () => {
+  const screen = prejoinScreen(local, link.roomLink(location.origin, room.roomId, room.secret), isNew, (name) => {
     local.forgetProblems();
-    join();
+    join(name);
   });
   show(screen.element, "Join - Sotto", () => screen.dispose());
   void Promise.all([local.setOn("camera", true), local.setOn("mic", true)]);
-  if (hooks?.joinsByItself) join();
+  if (hooks?.joinsByItself) join(hooks.name);
 }
 
-function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia): void {
+function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name: string): void {
   const render = (change: RosterChange): void => {
     const session = call.session;
     if (!session) return;
@@ -112,7 +113,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia): void
     };
     screen.people(session.roster.all(), change, trackOf, session.media.audioTracks());
   };
-  const call = new Call(room.roomId, () => newWorker(room.secret), local, {
+  const call = new Call({ roomId: room.roomId, name, local }, () => newWorker(room.secret), {
     people: render,
     slots: () => render({ changed: true }),
     session: (session) => hooks?.observe(session),

@@ -4,6 +4,7 @@ import { copyLink, deviceKeys, notice, toggle, wordmark } from "./controls.ts";
 import { el, on } from "./dom.ts";
 import { icon } from "./icons.ts";
 import type { DeviceKind, LocalMedia } from "./local_media.ts";
+import { nameField } from "./name.ts";
 import { showTrack } from "./video.ts";
 
 export interface Prejoin {
@@ -12,7 +13,7 @@ export interface Prejoin {
 }
 
 /** prejoinScreen shows the devices; isNew: the room was made just now, so its link must be passed on. */
-export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, join: () => void): Prejoin {
+export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, enter: (name: string) => void): Prejoin {
   const video = el("video", { class: "mirrored", "aria-label": "Your camera" });
   video.muted = true;
   video.playsInline = true;
@@ -21,6 +22,8 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, j
   const camera = toggle(local, "camera");
   const notices = el("div", { class: "notices" });
   const pickers = el("div", { class: "pickers" });
+  const join = (): void => enter(name.read());
+  const name = nameField(join);
   const joinButton = on(el("button", { type: "button", class: "button primary wide" }, "Join"), "click", join);
 
   const render = (): void => {
@@ -62,6 +65,7 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, j
           : "The people in this room will see and hear you as soon as you join.",
       ),
       isNew && copyLink(link, "button wide"),
+      name.element,
       joinButton,
       notices,
       pickers,

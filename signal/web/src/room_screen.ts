@@ -19,6 +19,9 @@ export interface RoomActions {
   tiles(tiles: TileView[]): void;
 }
 
+// How long a newcomer's name may take before the arrival is announced without it.
+const nameMs = 700;
+
 export class RoomScreen {
   readonly element: HTMLElement;
   readonly grid: Grid;
@@ -88,7 +91,7 @@ export class RoomScreen {
     this.grid.update(members, trackOf);
     this.audio.show(audioTracks);
     this.stage.classList.toggle("is-alone", members.length === 0);
-    if (change.joined) announce(`${nameOf(change.joined)} joined`);
+    if (change.joined) this.announceJoin(change.joined);
     if (change.left) announce(`${nameOf(change.left)} left`);
     this.members = members;
     this.renderSummary();
@@ -111,6 +114,11 @@ export class RoomScreen {
     this.grid.dispose();
     this.audio.show([]);
     this.selfVideo.srcObject = null;
+  }
+
+  /** A name comes a moment after its owner. */
+  private announceJoin(member: Member): void {
+    setTimeout(() => announce(`${nameOf(member)} joined`), nameMs);
   }
 
   private renderSelf(): void {

@@ -5,6 +5,8 @@ import type { Peer, ServerMessage, Source } from "./protocol.ts";
 
 export interface Member extends Peer {
   state: PeerState;
+  /** What this person wants to be called, "" before that is known. */
+  name: string;
 }
 
 export type RosterChange = { joined?: Member; left?: Member; changed: boolean };
@@ -17,11 +19,11 @@ export class Roster {
     switch (message.type) {
       case "welcome":
         this.members.clear();
-        for (const peer of message.peers) this.members.set(peer.connId, { ...peer, state: "waiting" });
+        for (const peer of message.peers) this.members.set(peer.connId, { ...peer, state: "waiting", name: "" });
         return { changed: true };
       case "peer_joined": {
         if (this.members.has(message.connId)) return { changed: false };
-        const joined: Member = { connId: message.connId, leaf: message.leaf, tracks: [], state: "waiting" };
+        const joined: Member = { connId: message.connId, leaf: message.leaf, tracks: [], state: "waiting", name: "" };
         this.members.set(joined.connId, joined);
         return { joined, changed: true };
       }
@@ -50,6 +52,14 @@ export class Roster {
     return true;
   }
 
+  /** setName notes what a person wants to be called; false when nothing changed. */
+  setName(connId: string, name: string): boolean {
+    const member = this.members.get(connId);
+    if (!member || member.name === name) return false;
+    member.name = name;
+    return true;
+  }
+
   all(): Member[] {
     return [...this.members.values()].sort((a, b) => a.leaf - b.leaf);
   }
@@ -64,10 +74,13 @@ export function hasLive(peer: Peer, source: Source): boolean {
   return peer.tracks.some((t) => t.source === source && !t.muted);
 }
 
-/**
- * nameOf: nobody has a name before the group can carry it, so people go by
- * their place in the room.
- */
-export function nameOf(peer: { leaf: number }): string {
-  return `Guest ${peer.leaf + 1}`;
+/** nameOf is what a person wants to be called; those without a name go by their place in the room. */
+export function nameOf(member: { leaf: number; name: string }): string {
+  return member.name || `Guest ${member.leaf + 1}`;
+}
+
+/** monogramOf is the first letter of the name. */
+export function monogramOf(member: { leaf: number; name: string }): string {
+  const first = [...new Intl.Segmenter().segment(member.name)][0]?.segment;
+  return first?.toLocaleUpperCase() ?? String(member.leaf + 1);
 }

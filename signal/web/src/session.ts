@@ -3,7 +3,7 @@
 
 import type { FromWorker } from "../../../e2ee/js/src/messages.ts";
 import type { E2eeWorker } from "./e2ee_worker.ts";
-import { LocalMedia, type DeviceKind } from "./local_media.ts";
+import type { DeviceKind, LocalMedia } from "./local_media.ts";
 import { MediaConnection, type Exchange } from "./media_connection.ts";
 import { failureOf, problem, type Failure } from "./problems.ts";
 import { protocolVersion, type ServerMessage, type Wish } from "./protocol.ts";
@@ -12,6 +12,14 @@ import { RequestError, Signaling } from "./signaling.ts";
 import { SlotMap } from "./slots.ts";
 import { WishSender } from "./wish_sender.ts";
 import { wishes, type TileView } from "./wishes.ts";
+
+/** Who takes part, and with which devices. */
+export interface Participant {
+  roomId: string;
+  /** "" for none. */
+  name: string;
+  local: LocalMedia;
+}
 
 export interface SessionEvents {
   /** In the room, media negotiated. */
@@ -54,11 +62,12 @@ export class Session {
   private readonly local: LocalMedia;
   private readonly events: SessionEvents;
 
-  constructor(worker: E2eeWorker, roomId: string, local: LocalMedia, events: SessionEvents) {
+  constructor(worker: E2eeWorker, { roomId, name, local }: Participant, events: SessionEvents) {
     this.worker = worker;
     this.roomId = roomId;
     this.local = local;
     this.events = events;
+    worker.post({ type: "profile", name });
     const exchange: Exchange = async (sdp, tracks) => {
       const reply = await this.signaling.request({ type: "offer", sdp, tracks });
       if (reply.type !== "answer") throw new RequestError("internal");
@@ -185,6 +194,9 @@ export class Session {
         break;
       case "peer_state":
         if (this.roster.setState(m.connId, m.state)) this.events.people({ changed: true });
+        break;
+      case "profile":
+        if (this.roster.setName(m.connId, m.name)) this.events.people({ changed: true });
         break;
       case "error":
         this.end(failureOf(workerCode(m.code)));

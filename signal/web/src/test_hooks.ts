@@ -3,6 +3,7 @@
 //
 // Query parameters, kept in the address over the whole stay:
 //   autojoin=1          join without a click
+//   name                what this person is called, with autojoin
 //   w, h, fps           exact size and rate of the camera
 //   source=canvas       a drawn, moving picture of that size instead of a camera
 //   wrong_media_key=1   the worker uses media keys that nobody else has
@@ -18,6 +19,7 @@ interface TileReport {
   connId: string;
   source: string;
   state: string;
+  name: string;
   live: boolean;
   hasPicture: boolean;
   videoWidth: number;
@@ -27,6 +29,7 @@ interface TileReport {
 
 export class TestHooks {
   readonly joinsByItself: boolean;
+  readonly name: string;
 
   /** Frame hashes in order of arrival, of all sessions. */
   readonly hashes: TestHashes[] = [];
@@ -41,6 +44,7 @@ export class TestHooks {
 
   constructor() {
     this.joinsByItself = this.query.get("autojoin") === "1";
+    this.name = this.query.get("name") ?? "";
     addEventListener("securitypolicyviolation", (e) => this.violations.push(`${e.violatedDirective} ${e.blockedURI}`));
     addEventListener("error", (e) => this.errors.push(e.message));
     addEventListener("unhandledrejection", (e) => this.errors.push(String(e.reason)));
@@ -107,6 +111,7 @@ export class TestHooks {
         connId: tile.dataset["connId"] ?? "",
         source: tile.dataset["source"] ?? "",
         state: tile.dataset["state"] ?? "",
+        name: tile.querySelector(".name")?.textContent ?? "",
         live: tile.classList.contains("live"),
         hasPicture: tile.classList.contains("has-picture"),
         videoWidth: video?.videoWidth ?? 0,

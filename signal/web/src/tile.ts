@@ -3,7 +3,7 @@
 import type { PeerState } from "../../../e2ee/js/src/messages.ts";
 import { el, setText } from "./dom.ts";
 import { icon, type IconName } from "./icons.ts";
-import { hasLive, nameOf, type Member } from "./roster.ts";
+import { hasLive, monogramOf, nameOf, type Member } from "./roster.ts";
 import type { Source } from "./protocol.ts";
 import { showTrack } from "./video.ts";
 
@@ -51,7 +51,7 @@ export class Tile {
     const live = hasLive(member, this.source);
     const name = this.source === "screen" ? `${nameOf(member)}, screen` : nameOf(member);
     setText(this.name, name);
-    setText(this.monogram, String(member.leaf + 1));
+    setText(this.monogram, monogramOf(member));
     this.muted.hidden = hasLive(member, "mic");
     showTrack(this.video, track);
     this.element.classList.toggle("live", live && member.state === "encrypted");
