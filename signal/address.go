@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// maxAddresses bounds the table of client addresses.
-const maxAddresses = 1 << 16
-
 // address is what one client address has open and may open. Guarded by Server.mu.
 type address struct {
 	open int
@@ -17,22 +14,23 @@ type address struct {
 
 // addresses bounds what one client address opens. Guarded by Server.mu.
 type addresses struct {
-	maxOpen, perSecond int
-	table              map[netip.Addr]*address
+	maxOpen, perSecond, maxTable int
+	loopbackFree                 bool
+	table                        map[netip.Addr]*address
 }
 
 // open counts a new connection, or says why it is refused.
 func (a *addresses) open(now time.Time, ip netip.Addr) (refused string) {
-	if !limited(ip) {
+	if !a.limited(ip) {
 		return ""
 	}
 	ip = prefix(ip)
 	e := a.table[ip]
 	if e == nil {
-		if len(a.table) >= maxAddresses {
+		if len(a.table) >= a.maxTable {
 			a.forget(now)
 		}
-		if len(a.table) >= maxAddresses {
+		if len(a.table) >= a.maxTable {
 			return refusedFull
 		}
 		e = &address{rate: newBucket(a.perSecond, a.perSecond)}
@@ -50,7 +48,7 @@ func (a *addresses) open(now time.Time, ip netip.Addr) (refused string) {
 
 // closed counts a connection less.
 func (a *addresses) closed(now time.Time, ip netip.Addr) {
-	if !limited(ip) {
+	if !a.limited(ip) {
 		return
 	}
 	ip = prefix(ip)
@@ -70,9 +68,11 @@ func (a *addresses) forget(now time.Time) {
 	}
 }
 
-// limited says whether an address is bounded. Loopback is a proxy that bounds
-// its clients itself, or a developer; no address is a transport without any.
-func limited(ip netip.Addr) bool { return ip.IsValid() && !ip.IsLoopback() }
+// limited says whether an address is bounded. No address is a transport
+// without any.
+func (a *addresses) limited(ip netip.Addr) bool {
+	return ip.IsValid() && !(a.loopbackFree && ip.Unmap().IsLoopback())
+}
 
 // prefix is what one client owns: an IPv4 address or an IPv6 /64.
 func prefix(ip netip.Addr) netip.Addr {

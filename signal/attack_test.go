@@ -26,7 +26,7 @@ type attacker struct {
 
 func serve(t *testing.T, c Config) *httptest.Server {
 	t.Helper()
-	c.Media = newRecorder()
+	c.Media, c.OpenRooms = newRecorder(), true
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestAttack_frames(t *testing.T) {
 // TestAddresses_boundOneClient is S20, with an address that is not loopback.
 func TestAddresses_boundOneClient(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
-	table := addresses{maxOpen: 32, perSecond: 10, table: map[netip.Addr]*address{}}
+	table := addresses{maxOpen: 32, perSecond: 10, maxTable: 100, table: map[netip.Addr]*address{}}
 	ip := netip.MustParseAddr("192.0.2.7")
 	open, refused := 0, map[string]int{}
 	for range 2000 {
@@ -273,8 +273,16 @@ func TestAddresses_whatIsOneClient(t *testing.T) {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	if limited(netip.MustParseAddr("127.0.0.1")) || limited(netip.MustParseAddr("::1")) || limited(netip.Addr{}) {
-		t.Error("loopback is limited")
+	for _, free := range []bool{false, true} {
+		a := addresses{loopbackFree: free}
+		for _, loopback := range []string{"127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"} {
+			if a.limited(netip.MustParseAddr(loopback)) == free {
+				t.Errorf("%s is limited: %v", loopback, !free)
+			}
+		}
+		if a.limited(netip.Addr{}) || !a.limited(netip.MustParseAddr("192.0.2.7")) {
+			t.Error("no address is limited, or one is not")
+		}
 	}
 }
 

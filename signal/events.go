@@ -1,6 +1,7 @@
 package signal
 
 import (
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -9,22 +10,33 @@ import (
 	"sotto/signal/protocol"
 )
 
-// followMedia hands the media node's events to the sessions until the server
-// ends. When the node's stream breaks, the sessions' media is taken as ended
-// and the stream is asked for again.
+// followMedia hands the media node's events to the members until the server
+// ends. A stream that breaks is asked for again; its snapshot says which media
+// sessions are still there. They are taken as ended when the node is closed,
+// or stays away for too long.
 func (s *Server) followMedia() {
 	const first, last = 100 * time.Millisecond, 5 * time.Second
+	away := time.Now()
 	for wait := first; ; wait = min(2*wait, last) {
 		events, err := s.media.Events(s.ctx)
 		if err == nil {
+			seen := make(map[*member]struct{})
 			for e := range events {
-				s.mediaEvent(e)
+				if e.Kind == sfu.EventSynced {
+					s.mediaSynced(seen)
+					seen = nil
+				} else if m := s.mediaEvent(e); m != nil && seen != nil {
+					seen[m] = struct{}{}
+				}
 				wait = first
 			}
 			if s.ctx.Err() != nil {
 				return
 			}
-			s.log.Warn("media node lost")
+			s.log.Warn("events of the media node broke off")
+			away = time.Now()
+		}
+		if errors.Is(err, sfu.ErrClosed) || time.Since(away) >= s.limits.MediaGrace {
 			s.mediaLost()
 		}
 		select {
@@ -35,55 +47,81 @@ func (s *Server) followMedia() {
 	}
 }
 
-// mediaEvent hands one event to its session. It never blocks.
-func (s *Server) mediaEvent(e sfu.Event) {
-	if e.Kind != sfu.EventSlots && e.Kind != sfu.EventClosed {
-		return
+// mediaEvent hands one event to its member, and returns that. It never blocks.
+func (s *Server) mediaEvent(e sfu.Event) *member {
+	id, ok := peerOf(e)
+	if !ok {
+		return nil
 	}
-	room, err := protocol.ParseRoomID(e.Room)
-	if err != nil {
-		return
+	s.mu.Lock()
+	m := s.find(id.room, id.conn)
+	if m == nil && s.recovery != nil {
+		s.recovery.event(id, e)
 	}
-	conn, err := protocol.ParseConnID(e.Peer)
-	if err != nil {
-		return
-	}
-	m := s.member(room, conn)
+	s.mu.Unlock()
 	if m == nil {
-		return // it left a moment ago
-	}
-	n := m.session.negotiationOf()
-	if n == nil {
-		return
+		return nil // it left a moment ago, or is not back yet
 	}
 	switch {
+	case e.Kind == sfu.EventConnected:
+		m.negotiation.up()
 	case e.Kind == sfu.EventSlots:
-		n.slots(e.Slots)
-	case e.Reason == sfu.ReasonLeft:
-		// Signaling said so.
+		m.negotiation.slots(e.Slots)
+	case e.Kind != sfu.EventClosed || e.Reason == sfu.ReasonLeft:
+		// Signaling said so, or need not know.
 	case e.Reason == sfu.ReasonKicked:
-		if m.room.leave(m, protocol.LeftKicked) {
-			m.session.end(&refusal{code: protocol.CodeKicked, text: "removed from the room", fatal: true})
+		if s.evictKicked(m) {
+			go s.dismiss(m, false)
 		}
 	default:
-		s.log.Info("media session ended", logRoom(room), logConn(conn), zap.String("reason", clip(e.Reason, 32)))
-		n.ended(clip(e.Reason, 32))
+		s.log.Info("media session ended", logRoom(id.room), logConn(id.conn), zap.String("reason", clip(e.Reason, 32)))
+		m.negotiation.ended(clip(e.Reason, 32))
+	}
+	return m
+}
+
+func peerOf(e sfu.Event) (orphanID, bool) {
+	room, err := protocol.ParseRoomID(e.Room)
+	if err != nil {
+		return orphanID{}, false
+	}
+	conn, err := protocol.ParseConnID(e.Peer)
+	return orphanID{room, conn}, err == nil
+}
+
+// mediaSynced compares a snapshot of the node with what the members think it has.
+func (s *Server) mediaSynced(seen map[*member]struct{}) {
+	for _, m := range s.everybody() {
+		if _, there := seen[m]; !there {
+			m.negotiation.missing()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.recovery; r != nil && !r.isKnown {
+		r.isKnown = true
+		close(r.synced)
 	}
 }
 
-// mediaLost ends the media of every session.
+// mediaLost ends the media of everybody.
 func (s *Server) mediaLost() {
+	for _, m := range s.everybody() {
+		m.negotiation.ended(sfu.ReasonNodeClosed)
+	}
+}
+
+// everybody lists the members of all rooms.
+func (s *Server) everybody() []*member {
 	s.mu.Lock()
 	rooms := make([]*room, 0, len(s.rooms))
 	for _, r := range s.rooms {
 		rooms = append(rooms, r)
 	}
 	s.mu.Unlock()
+	var list []*member
 	for _, r := range rooms {
-		for _, m := range r.all() {
-			if n := m.session.negotiationOf(); n != nil {
-				n.ended(sfu.ReasonNodeClosed)
-			}
-		}
+		list = append(list, r.all()...)
 	}
+	return list
 }

@@ -13,6 +13,7 @@ func Example() {
 	var node *sfu.Node // of sfu.New
 	rooms, err := signal.New(signal.Config{
 		Media:          node,
+		OpenRooms:      true, // who holds the link may join
 		AllowedOrigins: []string{"https://intranet.example"},
 	})
 	if err != nil {

@@ -201,7 +201,7 @@ func inBubble(t *testing.T, limits Limits, f func(w *world)) {
 		}
 		w := &world{t: t, media: newRecorder(), logs: logs, link: link,
 			pipes: &pipes{conns: make(chan net.Conn), done: make(chan struct{})}}
-		w.server, err = New(Config{Media: w.media, Logger: zap.New(core), Limits: limits})
+		w.server, err = New(Config{Media: w.media, Logger: zap.New(core), OpenRooms: true, Limits: limits})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -16,19 +15,29 @@ import (
 // negotiation is what a member wants of the media node: at most one offer at a
 // time, the latest wishes, the mute states. One goroutine at a time talks to
 // the node, started when there is something to say; what changes meanwhile is
-// merged, so a busy node costs no memory.
+// merged, so a busy node costs no memory. It lasts as long as the member, over
+// all its connections.
 type negotiation struct {
-	session *session
-	member  *member
-	ctx     context.Context // ends with the session
-	cancel  context.CancelFunc
-	worker  sync.WaitGroup
+	server *Server
+	member *member
+	ctx    context.Context // ends with the member
+	cancel context.CancelFunc
+	worker sync.WaitGroup
 
 	mu      sync.Mutex
 	media   mediaState
 	open    *protocol.Offer // waits for its answer
 	working bool            // the worker runs
 	closed  bool
+
+	connected bool // the node said that this media session is up
+
+	// reply is what the latest offer got, for a client that lost it with its
+	// connection and offers again. It is kept until two pings were answered.
+	reply      protocol.ServerMessage
+	replyID    uint32
+	replyPings int
+	resumed    bool // no offer came yet since the client resumed
 
 	wishes      []sfu.Wish // nil: none were sent yet
 	wantID      *uint32
@@ -37,10 +46,9 @@ type negotiation struct {
 	mutesDirty  [protocol.MaxTracks]bool
 	tracks      []protocol.OfferTrack // published
 
-	// held are slots that came while an offer is open: the client does not
-	// know the media sections of its answer yet.
-	held   []sfu.Slot
-	isHeld bool
+	// slotsHeld: slots came while an offer is open. The client does not know
+	// the media sections of its answer yet, so they follow it.
+	slotsHeld bool
 }
 
 // mediaState is whether the node has a session of this member.
@@ -52,25 +60,40 @@ const (
 	mediaEnded                    // it had one
 )
 
-func newNegotiation(ctx context.Context, s *session, m *member) *negotiation {
-	ctx, cancel := context.WithCancel(ctx)
-	return &negotiation{session: s, member: m, ctx: ctx, cancel: cancel}
+func newNegotiation(s *Server, m *member) *negotiation {
+	ctx, cancel := context.WithCancel(s.ctx)
+	return &negotiation{server: s, member: m, ctx: ctx, cancel: cancel}
 }
 
-// offer starts a negotiation, or reports that one is open.
-func (n *negotiation) offer(o *protocol.Offer) bool {
+// offer starts a negotiation, or says why not. After a resumption the client
+// repeats an offer whose answer it does not have.
+func (n *negotiation) offer(s *session, o *protocol.Offer) *refusal {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.open != nil {
-		return false
+	if !n.member.room.attached(n.member, s) {
+		return nil
 	}
-	n.open = o
+	resumed := n.resumed
+	n.resumed = false
+	switch {
+	case resumed && n.open != nil && n.open.ID == o.ID:
+		return nil // its answer comes
+	case resumed && n.reply != nil && n.replyID == o.ID:
+		n.send(n.reply)
+		if n.slotsKnown() {
+			n.member.room.resendSlots(n.member)
+		}
+		return nil
+	case n.open != nil:
+		return &refusal{id: &o.ID, code: protocol.CodeBadState, text: "an offer is open"}
+	}
+	n.open, n.reply = o, nil
 	n.start()
-	return true
+	return nil
 }
 
 // want replaces the wishes.
-func (n *negotiation) want(w *protocol.Want) {
+func (n *negotiation) want(s *session, w *protocol.Want) {
 	wishes := make([]sfu.Wish, len(w.Tracks))
 	for i, t := range w.Tracks {
 		wishes[i] = sfu.Wish{
@@ -80,18 +103,24 @@ func (n *negotiation) want(w *protocol.Want) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !n.member.room.attached(n.member, s) {
+		return
+	}
 	n.wishes, n.wantID, n.wishesDirty = wishes, w.ID, true
 	n.start()
 }
 
 // mute sets one source's state, and tells the room if the source is published.
-func (n *negotiation) mute(m *protocol.Mute) {
+func (n *negotiation) mute(s *session, m *protocol.Mute) {
 	i, ok := m.Source.Context()
 	if !ok {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !n.member.room.attached(n.member, s) {
+		return
+	}
 	n.muted[i], n.mutesDirty[i] = m.Muted, true
 	n.announce()
 	n.start()
@@ -165,7 +194,7 @@ func (n *negotiation) update() (sfu.Update, bool) {
 func (n *negotiation) apply(u sfu.Update) {
 	ctx, cancel := n.request()
 	defer cancel()
-	_, err := n.session.server.media.Update(ctx, u)
+	_, err := n.server.media.Update(ctx, u)
 	if err == nil || n.ctx.Err() != nil {
 		return
 	}
@@ -175,7 +204,7 @@ func (n *negotiation) apply(u sfu.Update) {
 		r.id = n.wantID
 		n.mu.Unlock()
 	}
-	n.session.refuse(r)
+	n.refuse(r)
 }
 
 // negotiate answers an offer.
@@ -199,8 +228,9 @@ func (n *negotiation) negotiate(o *protocol.Offer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.open = nil
-	slots, held := n.held, n.isHeld
-	n.held, n.isHeld = nil, false
+	n.replyID, n.replyPings = o.ID, 0
+	held := n.slotsHeld
+	n.slotsHeld = false
 	switch {
 	case err == nil:
 		n.media = mediaJoined
@@ -209,21 +239,24 @@ func (n *negotiation) negotiate(o *protocol.Offer) {
 			n.wishesDirty = n.wishes != nil
 			n.mutesDirty = n.muted // it takes every source as not muted
 		}
-		n.session.server.counters.offers.add("ok")
-		n.session.send(&protocol.Answer{ID: o.ID, SDP: answer})
+		n.server.counters.offers.add("ok")
+		n.reply = &protocol.Answer{ID: o.ID, SDP: answer}
+		n.send(n.reply)
 	case n.ctx.Err() != nil:
 		return // nobody is there to be told
 	default:
 		if fresh || gone(err) {
 			n.media, held = mediaEnded, false
+			n.forgetSlots()
 		}
 		r := n.refusal(&o.ID, err)
-		n.session.server.counters.offers.add(string(r.code))
-		n.session.refuse(r)
+		n.server.counters.offers.add(string(r.code))
+		n.reply = r.message()
+		n.refuse(r)
 	}
 	n.announce()
 	if held {
-		n.member.room.slots(n.member, slots)
+		n.member.room.resendSlots(n.member)
 	}
 }
 
@@ -232,7 +265,8 @@ func (n *negotiation) negotiate(o *protocol.Offer) {
 func (n *negotiation) join(o *protocol.Offer) (string, error) {
 	n.mu.Lock()
 	n.media = mediaEnded // from here on there is something to leave
-	n.held, n.isHeld = nil, false
+	n.connected = false
+	n.forgetSlots()
 	n.mu.Unlock()
 	r := sfu.JoinRequest{
 		Room: n.member.room.name, Peer: n.member.name,
@@ -240,10 +274,10 @@ func (n *negotiation) join(o *protocol.Offer) (string, error) {
 	}
 	ctx, cancel := n.request()
 	defer cancel()
-	reply, err := n.session.server.media.Join(ctx, r)
+	reply, err := n.server.media.Join(ctx, r)
 	if errors.Is(err, sfu.ErrPeerExists) {
 		n.leave()
-		reply, err = n.session.server.media.Join(ctx, r)
+		reply, err = n.server.media.Join(ctx, r)
 	}
 	return reply.Answer, err
 }
@@ -251,7 +285,7 @@ func (n *negotiation) join(o *protocol.Offer) (string, error) {
 func (n *negotiation) renegotiate(o *protocol.Offer) (string, error) {
 	ctx, cancel := n.request()
 	defer cancel()
-	reply, err := n.session.server.media.Update(ctx, sfu.Update{
+	reply, err := n.server.media.Update(ctx, sfu.Update{
 		Room: n.member.room.name, Peer: n.member.name,
 		Offer: o.SDP, Tracks: mediaTracks(o.Tracks),
 	})
@@ -271,11 +305,38 @@ func (n *negotiation) slots(slots []sfu.Slot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.open != nil {
-		n.held, n.isHeld = slices.Clone(slots), true
-		return
+		n.slotsHeld = true
 	}
-	if n.media == mediaJoined {
-		n.member.room.slots(n.member, slots)
+	if n.open != nil || n.media == mediaJoined {
+		n.member.room.setSlots(n.member, slices.Clone(slots), n.slotsKnown())
+	}
+}
+
+// slotsKnown reports whether the client knows the media sections that slots
+// name now. n.mu is held.
+func (n *negotiation) slotsKnown() bool { return n.open == nil && n.media == mediaJoined }
+
+// forgetSlots drops those of a media session that is over. n.mu is held.
+func (n *negotiation) forgetSlots() {
+	n.slotsHeld = false
+	n.member.room.setSlots(n.member, nil, false)
+}
+
+// up takes note that the media session is connected.
+func (n *negotiation) up() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.connected = true
+}
+
+// missing is ended for a session that a snapshot of the node does not have.
+// One that is not connected yet is in none.
+func (n *negotiation) missing() {
+	n.mu.Lock()
+	connected := n.connected
+	n.mu.Unlock()
+	if connected {
+		n.ended(sfu.ReasonNodeClosed)
 	}
 }
 
@@ -287,14 +348,69 @@ func (n *negotiation) ended(reason string) {
 		return // the client knows, or has left that session itself
 	}
 	n.media = mediaEnded
-	n.held, n.isHeld = nil, false
+	n.forgetSlots()
 	n.announce()
-	n.session.refuse(&refusal{code: protocol.CodeMediaClosed, text: "media session ended: " + reason})
+	n.refuse(&refusal{code: protocol.CodeMediaClosed, text: "media session ended: " + reason})
 }
 
-// close stops the worker and ends the media session. Nothing of this member
-// reaches the node after it returns.
-func (n *negotiation) close() {
+// attach gives the member another connection and tells it how things stand. It
+// returns the connection before, if there is one still.
+func (n *negotiation) attach(s *session, c *protocol.Connect, welcome *protocol.Welcome) (*session, *refusal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before, refused := n.member.room.attach(n.member, s, c.ID, c.Resume.LastSeq, welcome)
+	if refused != nil {
+		return before, refused
+	}
+	n.resumed = true
+	switch {
+	case n.open != nil:
+		n.slotsHeld = true // some may have been lost with the connection
+	case n.media == mediaJoined:
+		n.member.room.resendSlots(n.member)
+	case n.media == mediaEnded:
+		n.refuse(&refusal{code: protocol.CodeMediaClosed, text: "media session ended"})
+	}
+	return before, nil
+}
+
+// restore takes a media session over that the node still has from before the
+// service was restarted, and what the client says of its tracks. It is called
+// before anybody else knows the member.
+func (n *negotiation) restore(tracks []protocol.Track, slots []sfu.Slot) {
+	n.media, n.connected, n.resumed = mediaJoined, true, true
+	n.member.slots = slots
+	for _, t := range tracks {
+		i, ok := t.Source.Context()
+		if !ok || !n.member.grant.publish[i] {
+			continue
+		}
+		n.tracks = append(n.tracks, protocol.OfferTrack{Source: t.Source})
+		n.member.tracks = append(n.member.tracks, t)
+		n.muted[i], n.mutesDirty[i] = t.Muted, true
+	}
+}
+
+// begin tells the node what a restored member said.
+func (n *negotiation) begin() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.start()
+}
+
+// pinged takes note that the client answered a ping.
+func (n *negotiation) pinged() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.replyPings++; n.replyPings >= 2 {
+		n.reply = nil
+	}
+}
+
+// close stops the worker and ends the media session, unless that goes on
+// without this service. Nothing of this member reaches the node after it
+// returns.
+func (n *negotiation) close(keepMedia bool) {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
@@ -303,7 +419,7 @@ func (n *negotiation) close() {
 	n.mu.Lock()
 	never := n.media == mediaNever
 	n.mu.Unlock()
-	if !never {
+	if !never && !keepMedia {
 		n.leave()
 	}
 }
@@ -311,18 +427,27 @@ func (n *negotiation) close() {
 // leave ends the media session, if the node has one. It does not depend on
 // the client's connection: what it ends must end.
 func (n *negotiation) leave() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), n.session.server.limits.MediaTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), n.server.limits.MediaTimeout)
 	defer cancel()
-	err := n.session.server.media.Leave(ctx, n.member.room.name, n.member.name)
+	err := n.server.media.Leave(ctx, n.member.room.name, n.member.name)
 	if err != nil && !gone(err) {
 		// The node gives it up by itself when no media comes any more.
-		n.session.log.Warn("media session not ended", logRoom(n.member.room.id), logConn(n.member.conn),
+		n.server.log.Warn("media session not ended", logRoom(n.member.room.id), logConn(n.member.conn),
 			zap.String("code", string(mediaCode(err))))
 	}
 }
 
 func (n *negotiation) request() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(n.ctx, n.session.server.limits.MediaTimeout)
+	return context.WithTimeout(n.ctx, n.server.limits.MediaTimeout)
+}
+
+// send queues a message to the client, if it is connected.
+func (n *negotiation) send(msg protocol.ServerMessage) { n.member.room.send(n.member, msg) }
+
+// refuse tells the client of an error, if it is connected.
+func (n *negotiation) refuse(r *refusal) {
+	n.server.counters.errors.add(string(r.code))
+	n.send(r.message())
 }
 
 // refusal is what the client is told about an error of the node. Only what
@@ -345,7 +470,3 @@ func clip(s string, limit int) string {
 	}
 	return string(b)
 }
-
-// mediaTimeout is how long the media node may take for one request: shorter
-// than the page waits for its answer.
-const mediaTimeout = 5 * time.Second

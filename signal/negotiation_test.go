@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"sotto/sfu"
 	"sotto/signal/protocol"
 )
@@ -121,7 +123,7 @@ func TestNegotiation_timesOut(t *testing.T) {
 		start := time.Now()
 		a.send(offerOf(2, "first", protocol.SourceMic))
 		a.expectError(protocol.CodeMediaTimeout, false)
-		if took := time.Since(start); took != mediaTimeout {
+		if took := time.Since(start); took != DefaultLimits().MediaTimeout {
 			t.Errorf("after %v", took)
 		}
 		// Leaving while the node does not answer takes no longer.
@@ -213,13 +215,19 @@ func TestNegotiation_slotsNameOnlyKnownPeers(t *testing.T) {
 // of an offer.
 func TestNegotiation_leaveEndsMediaAtOnce(t *testing.T) {
 	inBubble(t, Limits{}, func(w *world) {
-		a := w.join()
-		a.offer(2, "first", protocol.SourceMic)
-		start := time.Now()
-		a.drop()
-		synctest.Wait()
-		if w.media.sessions() != 0 || time.Since(start) != 0 {
-			t.Errorf("%d sessions after %v", w.media.sessions(), time.Since(start))
+		for name, leave := range map[string]func(*client){
+			"leave":    func(c *client) { c.send(&protocol.Leave{}) },
+			"unloaded": func(c *client) { _ = c.ws.Close(websocket.StatusGoingAway, "") },
+			"offering": func(c *client) { c.send(offerOf(3, "second")); c.send(&protocol.Leave{}) },
+		} {
+			a := w.join()
+			a.offer(2, "first", protocol.SourceMic)
+			start := time.Now()
+			leave(a)
+			synctest.Wait()
+			if w.media.sessions() != 0 || time.Since(start) != 0 {
+				t.Errorf("%s: %d sessions after %v", name, w.media.sessions(), time.Since(start))
+			}
 		}
 	})
 }

@@ -30,7 +30,7 @@ func TestNode_negotiates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := New(Config{Media: node})
+	server, err := New(Config{Media: node, OpenRooms: true})
 	if err != nil {
 		t.Fatal(err)
 	}

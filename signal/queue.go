@@ -61,6 +61,20 @@ func (q *queue) push(f frame) bool {
 	return true
 }
 
+// replay queues what a new connection begins with, whatever its size; it does
+// not count against the bounds. The queue is new.
+func (q *queue) replay(frames []frame) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.frames = append(q.frames, frames...)
+	q.maxFrames += len(frames)
+	for _, f := range frames {
+		q.bytes += len(f.data)
+		q.maxBytes += len(f.data)
+	}
+	q.signal()
+}
+
 // finish ends the queue: what is queued is still sent, then the last message,
 // then the close frame. Only the first call counts.
 func (q *queue) finish(e ending) {
@@ -71,6 +85,13 @@ func (q *queue) finish(e ending) {
 	}
 	q.end = &e
 	q.signal()
+}
+
+// stopped reports whether the queue ended because the service stops.
+func (q *queue) stopped() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.end != nil && q.end.status == websocket.StatusGoingAway
 }
 
 // take returns what is queued and, when nothing can follow, the end. spare is

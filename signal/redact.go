@@ -17,6 +17,10 @@ func logRoom(id protocol.RoomID) zap.Field { return zap.String("room", shortHash
 
 func logConn(id protocol.ConnID) zap.Field { return zap.String("conn", shortHash("conn", id[:])) }
 
+func logIdentity(identity string) zap.Field {
+	return zap.String("identity", shortHash("identity", []byte(identity)))
+}
+
 // shortHash is 8 hexadecimal digits of SHA-256("sotto-log/1" || what || id).
 func shortHash(what string, id []byte) string {
 	h := sha256.New()

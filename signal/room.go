@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
+	"go.uber.org/zap"
 
 	"sotto/sfu"
 	"sotto/signal/protocol"
@@ -16,8 +18,9 @@ type room struct {
 	id       protocol.RoomID
 	name     string // id as text, the media node's name for the room
 	counters *counters
+	log      *zap.Logger
 
-	refs int // sessions that use the room; guarded by Server.mu
+	refs int // members, and connects that are about to become one; guarded by Server.mu
 
 	mu      sync.Mutex
 	seq     uint64 // of the last relayed envelope
@@ -29,53 +32,53 @@ type room struct {
 	next    int // where the search for a free leaf begins
 }
 
-// member is an admitted connection. Its fields but tracks never change.
-type member struct {
-	room    *room
-	conn    protocol.ConnID
-	name    string // conn as text, the media node's name for the peer
-	leaf    int
-	session *session
-
-	tracks []protocol.Track // what the others were told; guarded by room.mu
-}
-
-func newRoom(id protocol.RoomID, c *counters) *room {
+// newRoom makes a room. Its order begins with the time in microseconds: more
+// than a room sends, so that the numbers rise over a restart of the service,
+// and no more than JSON holds exactly, for centuries.
+func newRoom(id protocol.RoomID, c *counters, log *zap.Logger, now time.Time) *room {
 	return &room{
-		id: id, name: id.String(), counters: c,
+		id: id, name: id.String(), counters: c, log: log,
+		seq:     uint64(now.UnixMicro()),
 		members: make(map[protocol.ConnID]*member),
 		leaving: make(map[protocol.ConnID]struct{}),
 	}
 }
 
-// join admits a connection, answers its connect and tells the others. The
-// refusal is nil on success.
-func (r *room) join(s *session, c *protocol.Connect) (*member, *refusal) {
+// join admits a connection, answers its connect with welcome and tells the
+// others. leaf -1 takes a free one. The refusal is nil on success.
+func (r *room) join(m *member, id uint32, welcome *protocol.Welcome, resumeToken func(leaf int) string) *refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, there := r.members[c.ConnID]
-	_, leaving := r.leaving[c.ConnID]
-	if there || leaving {
-		return nil, &refusal{id: &c.ID, code: protocol.CodeDuplicateConn, text: "conn_id is in the room", fatal: true}
+	if !r.free(m.conn) {
+		return &refusal{id: &id, code: protocol.CodeDuplicateConn, text: "conn_id is in the room", fatal: true}
 	}
-	leaf, ok := r.freeLeaf()
-	if !ok {
-		return nil, &refusal{id: &c.ID, code: protocol.CodeRoomFull, text: "no free leaf", fatal: true}
-	}
-	m := &member{room: r, conn: c.ConnID, name: c.ConnID.String(), leaf: leaf, session: s}
-	welcome := &protocol.Welcome{ID: c.ID, Leaf: leaf}
-	for _, other := range r.leaves {
-		if other != nil {
-			welcome.Peers = append(welcome.Peers, protocol.Peer{
-				ConnID: other.conn, Leaf: other.leaf, Tracks: other.tracks,
-			})
+	switch {
+	case m.leaf < 0:
+		leaf, ok := r.freeLeaf()
+		if !ok {
+			return &refusal{id: &id, code: protocol.CodeRoomFull, text: "no free leaf", fatal: true}
 		}
+		m.leaf = leaf
+	case r.leaves[m.leaf] != nil:
+		return &refusal{id: &id, code: protocol.CodeResumeRefused, text: "the leaf is taken", fatal: true}
 	}
-	s.send(welcome)
+	welcome.ID, welcome.Leaf, welcome.Peers = id, m.leaf, r.peers(m)
+	welcome.Resume = resumeToken(m.leaf)
+	m.session.send(welcome)
 	r.tell(m, &protocol.PeerJoined{ConnID: m.conn, Leaf: m.leaf})
+	if len(m.tracks) > 0 {
+		r.tell(m, &protocol.PeerTracks{ConnID: m.conn, Tracks: m.tracks})
+	}
 	r.members[m.conn] = m
-	r.leaves[leaf] = m
-	return m, nil
+	r.leaves[m.leaf] = m
+	return nil
+}
+
+// free reports whether a connection id can be taken.
+func (r *room) free(conn protocol.ConnID) bool {
+	_, there := r.members[conn]
+	_, leaving := r.leaving[conn]
+	return !there && !leaving
 }
 
 // freeLeaf goes round, so that a leaf rests before it names somebody else.
@@ -90,20 +93,99 @@ func (r *room) freeLeaf() (int, bool) {
 	return 0, false
 }
 
-// leave takes a member out and tells the others. It reports false when
-// somebody else did before.
-func (r *room) leave(m *member, reason string) bool {
+// peers lists everybody but one in the order of their leaves. r.mu is held.
+func (r *room) peers(except *member) []protocol.Peer {
+	var list []protocol.Peer
+	for _, m := range r.leaves {
+		if m != nil && m != except {
+			list = append(list, m.peer())
+		}
+	}
+	return list
+}
+
+// attach gives a member another connection: its welcome, then the envelopes
+// that it missed. It returns the connection before, if there is one still.
+func (r *room) attach(m *member, s *session, id uint32, after uint64, welcome *protocol.Welcome) (before *session, _ *refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.members[m.conn] != m {
+		return nil, &refusal{id: &id, code: protocol.CodeResumeRefused, text: "nothing to resume", fatal: true}
+	}
+	missed, ok := m.outbox.after(after)
+	if !ok {
+		return nil, &refusal{id: &id, code: protocol.CodeResumeGap, text: "too many envelopes were missed", fatal: true}
+	}
+	welcome.ID, welcome.Leaf, welcome.Peers = id, m.leaf, r.peers(m)
+	welcome.Lost = m.restored // it still waits for the list of peers
+	s.send(welcome)
+	s.queue.replay(missed)
+	before, m.session = m.session, s
+	if m.expiry != nil {
+		m.expiry.Stop()
+		m.expiry = nil
+	}
+	return before, nil
+}
+
+// detach notes that a member has lost its connection. expire is called when it
+// has been away for too long; it may be called too early and looks itself.
+func (r *room) detach(m *member, by *session, patience time.Duration, expire func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.members[m.conn] != m || m.session != by {
+		return // it has left, or goes on over another
+	}
+	m.session = nil
+	m.until = time.Now().Add(patience)
+	m.expiry = time.AfterFunc(patience, expire)
+}
+
+// leave takes a member out whose connection is s, and tells the others. It
+// reports false when that is not so (any more).
+func (r *room) leave(m *member, s *session, reason string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.members[m.conn] != m || m.session != s {
 		return false
 	}
+	r.remove(m, reason)
+	return true
+}
+
+// expire takes a member out that has been away for too long.
+func (r *room) expire(m *member, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.members[m.conn] != m || m.session != nil || now.Before(m.until) {
+		return false
+	}
+	r.remove(m, protocol.LeftGone)
+	return true
+}
+
+// evict takes a member out, whatever its connection does, and returns that.
+func (r *room) evict(m *member, reason string) (*session, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.members[m.conn] != m {
+		return nil, false
+	}
+	r.remove(m, reason)
+	return m.session, true
+}
+
+// remove is what every way out has in common. r.mu is held.
+func (r *room) remove(m *member, reason string) {
 	delete(r.members, m.conn)
 	r.leaves[m.leaf] = nil
 	r.leaving[m.conn] = struct{}{}
+	if m.expiry != nil {
+		m.expiry.Stop()
+		m.expiry = nil
+	}
 	r.tell(m, &protocol.PeerLeft{ConnID: m.conn, Reason: reason})
 	r.counters.left.add(reason)
-	return true
 }
 
 // forget gives the member's conn_id free, after the media node let it go.
@@ -117,25 +199,44 @@ func (r *room) forget(m *member) {
 func (r *room) publish(m *member, tracks []protocol.Track) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.members[m.conn] != m || slices.Equal(m.tracks, tracks) {
+	if slices.Equal(m.tracks, tracks) {
 		return
 	}
 	m.tracks = tracks
-	r.tell(m, &protocol.PeerTracks{ConnID: m.conn, Tracks: tracks})
+	if r.members[m.conn] == m {
+		r.tell(m, &protocol.PeerTracks{ConnID: m.conn, Tracks: tracks})
+	}
 }
 
-// slots tells a member what its slots carry. Slots that name somebody who is
-// not in the room are left out: the client has been told so already.
-func (r *room) slots(m *member, slots []sfu.Slot) {
+// setSlots takes note of what a member's slots carry, and tells it if it is
+// time to.
+func (r *room) setSlots(m *member, slots []sfu.Slot, tell bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.members[m.conn] != m {
+	m.slots = slots
+	if tell {
+		r.tellSlots(m)
+	}
+}
+
+// resendSlots tells a member its slots, as they were last.
+func (r *room) resendSlots(m *member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tellSlots(m)
+}
+
+// tellSlots leaves out slots that name somebody who is not in the room: the
+// client has been told so already. One that came back after a restart may know
+// those who have not yet. r.mu is held.
+func (r *room) tellSlots(m *member) {
+	if r.members[m.conn] != m || m.session == nil {
 		return
 	}
 	msg := &protocol.Slots{}
-	for _, s := range slots {
+	for _, s := range m.slots {
 		conn, err := protocol.ParseConnID(s.Peer)
-		if err != nil || r.members[conn] == nil {
+		if err != nil || r.members[conn] == nil && !m.restored {
 			continue
 		}
 		msg.Slots = append(msg.Slots, protocol.Slot{MID: s.MID, ConnID: conn, Source: protocol.Source(s.Source)})
@@ -143,17 +244,58 @@ func (r *room) slots(m *member, slots []sfu.Slot) {
 	m.session.send(msg)
 }
 
-// relay gives an envelope its number and queues it to its receivers. sealed is
-// the whole envelope; it is copied.
-func (r *room) relay(from *member, to protocol.ConnID, envelope []byte) {
+// returned tells the slots that carry somebody who is back after a restart to
+// those who did not know it before.
+func (r *room) returned(back *member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.leaves {
+		if m != nil && m != back && !m.restored && slices.ContainsFunc(m.slots, func(s sfu.Slot) bool { return s.Peer == back.name }) {
+			r.tellSlots(m)
+		}
+	}
+}
+
+// settle ends the time after a restart: those who are back get the list of
+// everybody who is.
+func (r *room) settle() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.leaves {
+		if m == nil || !m.restored {
+			continue
+		}
+		m.restored = false
+		if m.session != nil {
+			m.session.send(&protocol.Peers{Peers: r.peers(m)})
+			if len(m.slots) > 0 {
+				r.tellSlots(m)
+			}
+		}
+	}
+}
+
+// advance moves the order past a number that a participant saw before a
+// restart, if it is not far ahead.
+func (r *room) advance(seen, limit uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if seen > r.seq && seen-r.seq <= limit {
+		r.seq = seen
+	}
+}
+
+// relay gives an envelope its number and queues it to its receivers. It is
+// copied.
+func (r *room) relay(from *member, by *session, to protocol.ConnID, envelope []byte) {
 	data := make([]byte, protocol.SequenceSize+len(envelope))
 	copy(data[protocol.SequenceSize:], envelope)
 	f := frame{kind: websocket.MessageBinary, data: data}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.members[from.conn] != from {
-		return // kicked a moment ago: nothing follows peer_left
+	if r.members[from.conn] != from || from.session != by {
+		return // kicked a moment ago: nothing follows peer_left; or it goes on over another connection
 	}
 	if !to.IsZero() && (r.members[to] == nil || to == from.conn) {
 		r.counters.dropped.add(droppedNoReceiver)
@@ -174,7 +316,8 @@ func (r *room) relay(from *member, to protocol.ConnID, envelope []byte) {
 }
 
 func (r *room) deliver(m *member, f frame) {
-	if m.session.queue.push(f) {
+	m.outbox.add(r.seq, f)
+	if m.session != nil && m.session.queue.push(f) {
 		r.counters.copies.Add(1)
 		r.counters.bytes.Add(uint64(len(f.data)))
 	}
@@ -185,6 +328,13 @@ func (r *room) member(conn protocol.ConnID) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.members[conn]
+}
+
+// attached reports whether a member's connection is s.
+func (r *room) attached(m *member, s *session) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return m.session == s
 }
 
 // all lists the members in the order of their leaves.
@@ -200,15 +350,51 @@ func (r *room) all() []*member {
 	return list
 }
 
+// count is how many members there are, and how many of them are away.
+func (r *room) count() (members, away int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.members {
+		if m.session == nil {
+			away++
+		}
+	}
+	return len(r.members), away
+}
+
+// send queues a message to a member that is not away.
+func (r *room) send(m *member, msg protocol.ServerMessage) {
+	f, ok := encode(r.log, msg)
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.session != nil {
+		m.session.queue.push(f)
+	}
+}
+
 // tell queues a message to everybody but one. r.mu is held.
 func (r *room) tell(except *member, msg protocol.ServerMessage) {
-	f, ok := except.session.encode(msg)
+	f, ok := encode(r.log, msg)
 	if !ok {
 		return
 	}
 	for _, m := range r.leaves {
-		if m != nil && m != except {
+		if m != nil && m != except && m.session != nil {
 			m.session.queue.push(f)
 		}
 	}
+}
+
+// encode writes a message. What does not encode is a fault of the service or
+// of the media node: it is logged by its type and not sent.
+func encode(log *zap.Logger, msg protocol.ServerMessage) (frame, bool) {
+	data, err := protocol.Encode(msg)
+	if err != nil {
+		log.Error("message does not encode", zap.String("type", msg.Type()))
+		return frame{}, false
+	}
+	return frame{kind: websocket.MessageText, data: data}, true
 }

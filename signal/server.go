@@ -1,15 +1,20 @@
 package signal
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
 	"sotto/signal/protocol"
+	"sotto/signal/token"
 )
 
 // Config says what a Server works with.
@@ -19,12 +24,30 @@ type Config struct {
 	// Logger gets lifecycle messages with hashed ids, never an address, a
 	// session description or a key. Nil is silent.
 	Logger *zap.Logger
+	// OpenRooms lets everybody in who holds a room's link. Without it a client
+	// needs a join token that one of Keys signed.
+	OpenRooms bool
+	// Keys are the secrets of join tokens by their issuer, at least
+	// token.MinSecret bytes each.
+	Keys map[string][]byte
+	// TokenAudience refuses join tokens that are made out to others. Empty
+	// takes any.
+	TokenAudience string
+	// ResumeKey seals resume tokens, at least 32 bytes. A service that is
+	// started with the same key again takes the participants of before back,
+	// whose media the node has carried on; so it is for a node that outlives
+	// the service, and serves no other. Empty draws a key: participants survive
+	// a lost connection, but no restart.
+	ResumeKey []byte
 	// AllowedOrigins are origins ("https://example.org") that may connect
 	// besides those whose host is the request's. Exact, case-insensitive.
 	AllowedOrigins []string
 	// ClientAddr tells the client's address behind a proxy, for the limits per
 	// address. Nil takes the connection's. It is never logged.
 	ClientAddr func(*http.Request) netip.Addr
+	// LoopbackUnlimited takes loopback addresses out of the limits per address:
+	// a proxy that bounds its clients itself, or a developer.
+	LoopbackUnlimited bool
 	// Limits are the caps; zero fields take their defaults.
 	Limits Limits
 }
@@ -39,18 +62,23 @@ type Server struct {
 	limits     Limits
 	announced  protocol.Limits
 	counters   *counters
+	policy     policy
+	resumeKey  resumeKey
+	// outlived: the media node goes on without this service, for the next one.
+	outlived bool
 
 	ctx    context.Context // ends when Close has given up waiting, or is done
 	cancel context.CancelFunc
 
-	running sync.WaitGroup // sessions
-	events  sync.WaitGroup // the reader of media events
+	running sync.WaitGroup // sessions and members
+	events  sync.WaitGroup // the reader of media events, the end of the recovery
 
 	mu        sync.Mutex
 	closing   bool
 	sessions  map[*session]struct{}
 	rooms     map[protocol.RoomID]*room
 	addresses addresses
+	recovery  *recovery // nil: over, or there is none
 }
 
 // New starts a server. Close ends it.
@@ -62,6 +90,9 @@ func New(c Config) (*Server, error) {
 		if _, err := originHost(o); err != nil {
 			return nil, err
 		}
+	}
+	if err := checkAdmission(c); err != nil {
+		return nil, err
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -80,22 +111,59 @@ func New(c Config) (*Server, error) {
 		sessions: make(map[*session]struct{}),
 		rooms:    make(map[protocol.RoomID]*room),
 		addresses: addresses{
-			maxOpen: limits.AddressOpen, perSecond: limits.AddressRate,
-			table: make(map[netip.Addr]*address),
+			maxOpen: limits.AddressOpen, perSecond: limits.AddressRate, maxTable: limits.Addresses,
+			loopbackFree: c.LoopbackUnlimited,
+			table:        make(map[netip.Addr]*address),
 		},
+	}
+	s.policy = policy{
+		open: c.OpenRooms, keys: c.Keys, audience: c.TokenAudience,
+		used: usedTokens{limit: limits.OnceTokens},
+	}
+	s.resumeKey, s.outlived = bytes.Clone(c.ResumeKey), len(c.ResumeKey) > 0
+	if s.outlived {
+		s.recovery = newRecovery()
+		s.events.Go(s.recover)
+	} else {
+		s.resumeKey = make([]byte, minResumeKey)
+		_, _ = rand.Read(s.resumeKey) // never fails (crypto/rand)
 	}
 	s.events.Go(s.followMedia)
 	return s, nil
 }
 
+// checkAdmission refuses what would let nobody in, or anybody by accident.
+func checkAdmission(c Config) error {
+	if !c.OpenRooms && len(c.Keys) == 0 {
+		return errors.New("signal: rooms are not open, and there is no key for join tokens")
+	}
+	for issuer, secret := range c.Keys {
+		if issuer == "" || len(secret) < token.MinSecret {
+			return fmt.Errorf("signal: a key for join tokens needs a name and a secret of at least %d bytes", token.MinSecret)
+		}
+	}
+	if n := len(c.ResumeKey); n > 0 && n < minResumeKey {
+		return fmt.Errorf("signal: a resume key has at least %d bytes", minResumeKey)
+	}
+	return nil
+}
+
 // Close tells every client to go, waits for the sessions to end, and cuts
 // those that have not when ctx ends. It returns when all goroutines of the
-// server have.
+// server have. With Config.ResumeKey the media sessions go on at the node, for
+// the service that comes next.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
 	for session := range s.sessions {
 		session.end(&refusal{code: protocol.CodeShutdown, text: "the service stops", fatal: true})
+	}
+	for _, r := range s.rooms {
+		for _, m := range r.all() {
+			if r.leave(m, nil, protocol.LeftGone) { // away
+				go s.dismiss(m, s.outlived)
+			}
+		}
 	}
 	s.mu.Unlock()
 
@@ -120,21 +188,32 @@ func (s *Server) Close(ctx context.Context) error {
 // It reports whether the connection was there.
 func (s *Server) Kick(ctx context.Context, id protocol.RoomID, conn protocol.ConnID) (bool, error) {
 	m := s.member(id, conn)
-	if m == nil || !m.room.leave(m, protocol.LeftKicked) {
+	if m == nil || !s.evictKicked(m) {
 		return false, nil
 	}
-	m.session.end(&refusal{code: protocol.CodeKicked, text: "removed from the room", fatal: true})
-	if err := s.media.Kick(ctx, m.room.name, m.name); err != nil && !gone(err) {
+	err := s.media.Kick(ctx, m.room.name, m.name)
+	s.dismiss(m, false)
+	if err != nil && !gone(err) {
 		return true, err
 	}
 	return true, nil
+}
+
+// evictKicked takes a member out and ends its connection. The caller dismisses
+// it, when it reports true.
+func (s *Server) evictKicked(m *member) bool {
+	session, ok := m.room.evict(m, protocol.LeftKicked)
+	if ok && session != nil {
+		session.end(&refusal{code: protocol.CodeKicked, text: "removed from the room", fatal: true})
+	}
+	return ok
 }
 
 // Stats is a snapshot of the counters.
 func (s *Server) Stats() Stats {
 	c := s.counters
 	st := Stats{
-		Joins: c.joins.snapshot(), Offers: c.offers.snapshot(),
+		Joins: c.joins.snapshot(), Resumes: c.resumes.snapshot(), Offers: c.offers.snapshot(),
 		Refused: c.refused.snapshot(), Left: c.left.snapshot(),
 		Errors: c.errors.snapshot(), Dropped: c.dropped.snapshot(),
 		Messages:      c.messages.Load(),
@@ -147,9 +226,9 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	st.Sessions, st.Rooms = len(s.sessions), len(s.rooms)
 	for _, r := range s.rooms {
-		r.mu.Lock()
-		st.Members += len(r.members)
-		r.mu.Unlock()
+		members, away := r.count()
+		st.Members += members
+		st.Away += away
 	}
 	return st
 }
@@ -158,6 +237,11 @@ func (s *Server) Stats() Stats {
 func (s *Server) acquire(c *protocol.Connect) (*room, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.roomOf(c)
+}
+
+// roomOf is acquire with s.mu held.
+func (s *Server) roomOf(c *protocol.Connect) (*room, *refusal) {
 	if s.closing {
 		return nil, &refusal{id: &c.ID, code: protocol.CodeShutdown, text: "the service stops", fatal: true}
 	}
@@ -166,7 +250,12 @@ func (s *Server) acquire(c *protocol.Connect) (*room, *refusal) {
 		if len(s.rooms) >= s.limits.Rooms {
 			return nil, &refusal{id: &c.ID, code: protocol.CodeBusy, text: "no more rooms", fatal: true}
 		}
-		r = newRoom(c.Room, s.counters)
+		r = newRoom(c.Room, s.counters, s.log, time.Now())
+		if s.recovery != nil {
+			// Who comes back wants its leaf of before, and those of most rooms
+			// are low: a newcomer takes another.
+			r.next = protocol.MaxPeers / 2
+		}
 		s.rooms[c.Room] = r
 	}
 	r.refs++
@@ -177,6 +266,11 @@ func (s *Server) acquire(c *protocol.Connect) (*room, *refusal) {
 func (s *Server) release(r *room) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.unref(r)
+}
+
+// unref is release with s.mu held.
+func (s *Server) unref(r *room) {
 	if r.refs--; r.refs == 0 {
 		delete(s.rooms, r.id)
 	}
@@ -185,10 +279,89 @@ func (s *Server) release(r *room) {
 // member finds a connection, or nil.
 func (s *Server) member(id protocol.RoomID, conn protocol.ConnID) *member {
 	s.mu.Lock()
-	r := s.rooms[id]
-	s.mu.Unlock()
-	if r == nil {
-		return nil
+	defer s.mu.Unlock()
+	return s.find(id, conn)
+}
+
+// find is member with s.mu held.
+func (s *Server) find(id protocol.RoomID, conn protocol.ConnID) *member {
+	if r := s.rooms[id]; r != nil {
+		return r.member(conn)
 	}
-	return r.member(conn)
+	return nil
+}
+
+// admit makes a connection a new member.
+func (s *Server) admit(by *session, c *protocol.Connect) (*member, *refusal) {
+	now := time.Now()
+	g, identity, undo, refused := s.policy.admit(c, now)
+	if refused != nil {
+		return nil, refused
+	}
+	r, refused := s.acquire(c)
+	if refused != nil {
+		undo()
+		return nil, refused
+	}
+	m := s.newMember(r, by, c, ticket{leaf: -1, grant: g})
+	s.running.Add(1) // its session runs, so the counter is not zero
+	if refused := r.join(m, c.ID, s.welcome(m), s.sealer(m, now)); refused != nil {
+		s.running.Done()
+		m.negotiation.close(false)
+		s.release(r)
+		undo()
+		return nil, refused
+	}
+	if identity != "" {
+		s.log.Info("join token taken", logConn(m.conn), logIdentity(identity))
+	}
+	return m, nil
+}
+
+func (s *Server) newMember(r *room, by *session, c *protocol.Connect, t ticket) *member {
+	m := &member{
+		room: r, conn: c.ConnID, name: c.ConnID.String(), leaf: t.leaf, grant: t.grant, session: by,
+		outbox: outbox{maxFrames: s.limits.ResumeMessages, maxBytes: s.limits.ResumeBytes},
+	}
+	m.negotiation = newNegotiation(s, m)
+	return m
+}
+
+// welcome begins a member's welcome; the room completes it.
+func (s *Server) welcome(m *member) *protocol.Welcome {
+	return &protocol.Welcome{NoPublish: m.grant.denied(), NoSubscribe: !m.grant.subscribe}
+}
+
+// sealer makes a member's resume token.
+func (s *Server) sealer(m *member, now time.Time) func(leaf int) string {
+	return func(leaf int) string {
+		return s.resumeKey.seal(m.room.id, m.conn, ticket{leaf: leaf, grant: m.grant}, now)
+	}
+}
+
+// dismiss ends what a member still has, after it was taken out of its room.
+// Who took it out calls it, once.
+func (s *Server) dismiss(m *member, keepMedia bool) {
+	defer s.running.Done()
+	m.negotiation.close(keepMedia)
+	m.room.forget(m)
+	s.release(m.room)
+	s.log.Info("member left", logRoom(m.room.id), logConn(m.conn))
+}
+
+// detach keeps a member whose connection broke, for another to resume it.
+func (s *Server) detach(m *member, by *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		if m.room.leave(m, by, protocol.LeftGone) {
+			go s.dismiss(m, s.outlived)
+		}
+		return
+	}
+	m.room.detach(m, by, s.limits.ResumeTimeout, func() {
+		if m.room.expire(m, time.Now()) {
+			s.dismiss(m, false)
+		}
+	})
 }

@@ -26,8 +26,8 @@ type session struct {
 	log    *zap.Logger
 	cancel context.CancelFunc // cuts the connection
 
-	// media is set at admission, for the events of the media node.
-	media atomic.Pointer[negotiation]
+	// joined is set at admission, for the pinging goroutine.
+	joined atomic.Pointer[member]
 
 	// These belong to the reading goroutine.
 	state   state
@@ -42,11 +42,8 @@ type state interface{ isState() }
 // connecting waits for the first message.
 type connecting struct{ timeout *time.Timer }
 
-// admitted is a member of a room.
-type admitted struct {
-	member      *member
-	negotiation *negotiation
-}
+// admitted is a member of a room, until another connection resumes it.
+type admitted struct{ member *member }
 
 // closed is over: nothing more is read.
 type closed struct{}
@@ -70,12 +67,6 @@ var errLeft = errors.New("signal: left")
 
 // errGone ends a session because its connection broke.
 var errGone = errors.New("signal: connection gone")
-
-// maxBad is how many messages may break a rule of the decoder.
-const maxBad = 3
-
-// messageTimeout bounds the time between the first and the last byte of a message.
-const messageTimeout = 15 * time.Second
 
 // keepBuffer is the largest buffer in bytes that a session keeps between messages.
 const keepBuffer = 16 << 10
@@ -107,9 +98,10 @@ func (s *session) run(ctx context.Context) {
 	<-pinged // the writer has cancelled ctx
 }
 
-// finish leaves the room, then the media node, and ends the connection.
+// finish ends the connection. Its member stays for a while if the connection
+// broke; else it leaves the room, then the media node.
 func (s *session) finish(err error) {
-	left := protocol.LeftGone
+	left := "" // the connection broke
 	var r *refusal
 	switch {
 	case errors.Is(err, errLeft):
@@ -129,11 +121,12 @@ func (s *session) finish(err error) {
 	case connecting:
 		st.timeout.Stop()
 	case admitted:
-		st.member.room.leave(st.member, left)
-		st.negotiation.close()
-		st.member.room.forget(st.member)
-		s.server.release(st.member.room)
-		s.log.Info("member left", logRoom(st.member.room.id), logConn(st.member.conn), zap.Error(err))
+		s.log.Info("connection ended", logRoom(st.member.room.id), logConn(st.member.conn), zap.Error(err))
+		if left == "" || s.queue.stopped() {
+			s.server.detach(st.member, s)
+		} else if st.member.room.leave(st.member, s, left) {
+			s.server.dismiss(st.member, false)
+		}
 	}
 	s.state = closed{}
 }
@@ -180,7 +173,7 @@ func (s *session) message(ctx context.Context) (websocket.MessageType, []byte, e
 	if err != nil {
 		return 0, nil, s.readError(err)
 	}
-	deadline := time.AfterFunc(messageTimeout, cancel)
+	deadline := time.AfterFunc(s.server.limits.MessageTimeout, cancel)
 	defer deadline.Stop()
 
 	limit := protocol.MaxMessage
@@ -248,7 +241,7 @@ func (s *session) binary(data []byte) error {
 		s.server.counters.dropped.add(droppedType)
 		return &refusal{code: protocol.CodeUnsupportedEnvelope, text: "only application envelopes are relayed"}
 	}
-	st.member.room.relay(st.member, e.To, data)
+	st.member.room.relay(st.member, s, e.To, data)
 	return nil
 }
 
@@ -284,7 +277,7 @@ func (s *session) badMessage(err error) error {
 	}
 	if r.code == protocol.CodeBadMessage {
 		s.badSeen++
-		r.fatal = s.badSeen >= maxBad
+		r.fatal = s.badSeen >= s.server.limits.BadMessages
 	}
 	return r
 }
@@ -300,47 +293,65 @@ func (s *session) connect(ctx context.Context, st connecting, c *protocol.Connec
 	if !st.timeout.Stop() {
 		return errGone // the time-out ended the session this moment
 	}
-	r, refusal := s.server.acquire(c)
+	if c.Resume != nil {
+		return s.resume(ctx, c)
+	}
+	m, refusal := s.server.admit(s, c)
 	if refusal != nil {
 		s.server.counters.joins.add(string(refusal.code))
 		return refusal
 	}
-	m, refusal := r.join(s, c)
-	if refusal != nil {
-		s.server.release(r)
-		s.server.counters.joins.add(string(refusal.code))
-		return refusal
-	}
-	n := newNegotiation(ctx, s, m)
-	s.media.Store(n)
-	s.state = admitted{member: m, negotiation: n}
+	s.enter(m)
 	s.server.counters.joins.add("ok")
-	s.log.Info("member joined", logRoom(r.id), logConn(m.conn), zap.Int("leaf", m.leaf))
+	s.log.Info("member joined", logRoom(m.room.id), logConn(m.conn), zap.Int("leaf", m.leaf))
 	return nil
+}
+
+// resume continues a participation.
+func (s *session) resume(ctx context.Context, c *protocol.Connect) error {
+	m, lost, refusal := s.server.resume(ctx, s, c)
+	if refusal != nil {
+		s.server.counters.resumes.add(string(refusal.code))
+		return refusal
+	}
+	s.enter(m)
+	result := resumedOK
+	if lost {
+		result = resumedLost
+	}
+	s.server.counters.resumes.add(result)
+	s.log.Info("member resumed", logRoom(m.room.id), logConn(m.conn), zap.Int("leaf", m.leaf), zap.Bool("lost", lost))
+	return nil
+}
+
+func (s *session) enter(m *member) {
+	s.joined.Store(m)
+	s.state = admitted{member: m}
 }
 
 // request handles what an admitted client asks for.
 func (s *session) request(st admitted, msg protocol.ClientMessage) error {
+	n := st.member.negotiation
 	switch m := msg.(type) {
 	case *protocol.Connect:
 		return &refusal{id: &m.ID, code: protocol.CodeBadState, text: "connected already"}
 	case *protocol.Offer:
-		if !st.negotiation.offer(m) {
-			return &refusal{id: &m.ID, code: protocol.CodeBadState, text: "an offer is open"}
+		r := st.member.grant.restrict(m)
+		if r == nil {
+			r = n.offer(s, m)
+		}
+		if r != nil {
+			return r
 		}
 	case *protocol.Want:
-		st.negotiation.want(m)
+		n.want(s, m)
 	case *protocol.Mute:
-		st.negotiation.mute(m)
+		n.mute(s, m)
 	case *protocol.Leave:
 		return errLeft
 	}
 	return nil
 }
-
-// negotiationOf is the session's dealings with the media node, nil before
-// admission is complete.
-func (s *session) negotiationOf() *negotiation { return s.media.Load() }
 
 // tooSlow cuts the connection after a moment in which a client that reads at
 // all gets the close frame. It is called under locks and must take none.
@@ -351,20 +362,9 @@ func (s *session) tooSlow() {
 
 // send queues a message for the client.
 func (s *session) send(msg protocol.ServerMessage) {
-	if f, ok := s.encode(msg); ok {
+	if f, ok := encode(s.log, msg); ok {
 		s.queue.push(f)
 	}
-}
-
-// encode writes a message. What does not encode is a fault of the service or
-// of the media node: it is logged by its type and not sent.
-func (s *session) encode(msg protocol.ServerMessage) (frame, bool) {
-	data, err := protocol.Encode(msg)
-	if err != nil {
-		s.log.Error("message does not encode", zap.String("type", msg.Type()))
-		return frame{}, false
-	}
-	return frame{kind: websocket.MessageText, data: data}, true
 }
 
 // refuse tells the client of an error that does not end the session.
@@ -386,7 +386,7 @@ func (s *session) end(r *refusal) {
 	case protocol.CodeInternal:
 		e.status = websocket.StatusInternalError
 	}
-	if f, ok := s.encode(r.message()); ok {
+	if f, ok := encode(s.log, r.message()); ok {
 		e.last = f.data
 	}
 	s.queue.finish(e)

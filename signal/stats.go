@@ -10,10 +10,12 @@ import (
 // every snapshot, so that a series never appears late.
 type Stats struct {
 	Sessions int // open WebSocket connections
-	Members  int // of them admitted to a room
+	Members  int // participants in rooms
+	Away     int // of them without a connection at the moment
 	Rooms    int
 
 	Joins    map[string]uint64 // connects by result: "ok" or an error code
+	Resumes  map[string]uint64 // connects that resume: "ok", "lost" after a restart, or an error code
 	Offers   map[string]uint64 // negotiations by result: "ok" or an error code
 	Refused  map[string]uint64 // requests refused before the upgrade, by reason
 	Left     map[string]uint64 // members that left, by reason of peer_left
@@ -35,6 +37,12 @@ const (
 	refusedAddressRate = "address_rate"
 	refusedFull        = "full"
 	refusedShutdown    = "shutdown"
+)
+
+// Results of Stats.Resumes besides error codes.
+const (
+	resumedOK   = "ok"
+	resumedLost = "lost"
 )
 
 // Reasons of Stats.Dropped.
@@ -80,13 +88,14 @@ func (t tally) snapshot() map[string]uint64 {
 
 // counters are what sessions and rooms count. Safe for concurrent use.
 type counters struct {
-	joins, offers, refused, left, errors, dropped tally
-	messages, envelopes, copies, bytes, slow      atomic.Uint64
+	joins, resumes, offers, refused, left, errors, dropped tally
+	messages, envelopes, copies, bytes, slow               atomic.Uint64
 }
 
 func newCounters() *counters {
 	return &counters{
 		joins:   newCodeTally("ok"),
+		resumes: newCodeTally(resumedOK, resumedLost),
 		offers:  newCodeTally("ok"),
 		refused: newTally(refusedOrigin, refusedHandshake, refusedAddressOpen, refusedAddressRate, refusedFull, refusedShutdown),
 		left:    newTally(protocol.LeftLeave, protocol.LeftGone, protocol.LeftKicked, protocol.LeftError),

@@ -82,5 +82,8 @@ func (s *session) ping(ctx context.Context) {
 			s.cut()
 			return
 		}
+		if m := s.joined.Load(); m != nil {
+			m.negotiation.pinged()
+		}
 	}
 }

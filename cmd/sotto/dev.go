@@ -76,7 +76,9 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("media node: %w", err)
 	}
 	defer func() { _ = node.Close() }()
-	rooms, err := signal.New(signal.Config{Media: node, Logger: logger.Named("signal")})
+	rooms, err := signal.New(signal.Config{
+		Media: node, Logger: logger.Named("signal"), OpenRooms: true, LoopbackUnlimited: true,
+	})
 	if err != nil {
 		return fmt.Errorf("signaling: %w", err)
 	}

@@ -54,7 +54,7 @@ func newCall(t *testing.T, loss float64) *call {
 		t.Fatal(err)
 	}
 	c.rooms, err = signal.New(signal.Config{
-		Media:      c.node,
+		Media: c.node, OpenRooms: true, LoopbackUnlimited: true,
 		ClientAddr: func(*http.Request) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) },
 	})
 	if err != nil {

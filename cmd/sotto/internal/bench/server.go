@@ -96,7 +96,7 @@ func startHere(shards int) (*local, error) {
 		closeAll()
 		return nil, fmt.Errorf("bench: media node: %w", err)
 	}
-	rooms, err := signal.New(signal.Config{Media: node})
+	rooms, err := signal.New(signal.Config{Media: node, OpenRooms: true, LoopbackUnlimited: true})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("bench: signaling: %w", err), node.Close())
 	}
