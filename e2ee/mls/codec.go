@@ -131,11 +131,16 @@ func (r *reader) opaque() []byte {
 	return slices.Clone(b)
 }
 
-// vector reads a vector of structures; item reads one of them, and every item
-// has at least one byte.
-func (r *reader) vector(item func(r *reader)) {
+// vector reads a vector of at most limit structures; item reads one of them,
+// and every item has at least one byte. The limit keeps the memory in
+// proportion: a structure may take fifty times its shortest encoding.
+func (r *reader) vector(limit int, item func(r *reader)) {
 	sub := reader{b: r.take(r.length()), err: r.err}
-	for sub.err == nil && len(sub.b) > 0 {
+	for n := 0; sub.err == nil && len(sub.b) > 0; n++ {
+		if n == limit {
+			sub.err = refuse(ErrLimit, "vector of more than %d items", limit)
+			break
+		}
 		item(&sub)
 	}
 	if sub.err != nil {

@@ -53,6 +53,9 @@ type committing struct {
 
 // Commit makes a commit on top of g. It takes one to three signatures.
 func (g *Group) Commit(options CommitOptions) (*Signing[Committed], error) {
+	if err := g.live(); err != nil {
+		return nil, err
+	}
 	c := &committing{g: g, options: options, result: new(Committed)}
 	var changes []Change
 	if options.Pending {
@@ -114,7 +117,7 @@ func (c *committing) frame(path *updatePath) ([]byte, error) {
 			sender:      sender{kind: senderMember, index: uint32(c.g.own)},
 			aad:         bytes.Clone(c.options.AuthenticatedData),
 			contentType: contentCommit,
-			commit:      &commit{proposals: c.refs, path: path},
+			commit:      &commitBody{proposals: c.refs, path: path},
 		},
 	}
 	return signContent(labelContent, c.content.toBeSigned(c.g.encoded)), nil
@@ -122,11 +125,14 @@ func (c *committing) frame(path *updatePath) ([]byte, error) {
 
 // contentSigned derives the new epoch and frames the commit.
 func (c *committing) contentSigned(signature []byte) ([]byte, step, error) {
+	if err := c.g.live(); err != nil { // the group has moved on while the signature was made
+		return nil, nil, err
+	}
 	c.content.signature = bytes.Clone(signature)
 	commitSecret := make([]byte, hashSize)
 	keys := maps.Clone(c.g.keys)
 	if c.path != nil {
-		commitSecret = c.path.commit
+		commitSecret = c.path.commitSecret
 		maps.Copy(keys, c.path.keys)
 	}
 	next, joiner, welcome, err := c.g.enter(c.content, c.st, commitSecret)
@@ -144,6 +150,7 @@ func (c *committing) contentSigned(signature []byte) ([]byte, step, error) {
 		return nil, nil, err
 	}
 	if len(c.st.added) == 0 {
+		c.erase()
 		return nil, nil, nil
 	}
 	c.info = &groupInfo{
@@ -173,7 +180,17 @@ func (c *committing) infoSigned(signature []byte) ([]byte, step, error) {
 		m.secrets = append(m.secrets, welcomeSecrets{newMember: kp.Ref(), secrets: sealed})
 	}
 	c.result.Welcome = marshal(&message{wireFormat: wireWelcome, welcome: m})
+	c.erase()
 	return nil, nil, nil
+}
+
+// erase overwrites the secrets that the commit was made with.
+func (c *committing) erase() {
+	clear(c.joiner)
+	clear(c.welcome)
+	if c.path != nil {
+		c.path.erase()
+	}
 }
 
 // protect frames signed content as its wire format says.

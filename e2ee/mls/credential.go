@@ -14,6 +14,9 @@ const (
 	CredentialX509  CredentialType = 2
 )
 
+// maxCertificates bounds a certificate chain.
+const maxCertificates = 16
+
 // Credential binds a member to an identity. What it means, and whether it is
 // true, is for the application's Validator.
 type Credential struct {
@@ -50,7 +53,7 @@ func (c *Credential) decode(r *reader) {
 	case CredentialBasic:
 		c.Identity = r.opaque()
 	case CredentialX509:
-		r.vector(func(r *reader) { c.Certificates = append(c.Certificates, r.opaque()) })
+		r.vector(maxCertificates, func(r *reader) { c.Certificates = append(c.Certificates, r.opaque()) })
 	default:
 		r.fail("credential type %#04x", uint16(c.Type))
 	}

@@ -16,6 +16,9 @@ const (
 	ExtensionExternalSenders      ExtensionType = 5 // in GroupContext
 )
 
+// maxTypes bounds lists whose items are of different types.
+const maxTypes = 1024
+
 func (t ExtensionType) isDefault() bool { return t >= 1 && t <= 5 }
 
 // Extension is one entry of an extension list; types that are unknown, such as
@@ -52,7 +55,7 @@ func (e Extensions) encode(w *writer) {
 func readExtensions(r *reader) Extensions {
 	var out Extensions
 	seen := map[ExtensionType]bool{}
-	r.vector(func(r *reader) {
+	r.vector(maxTypes, func(r *reader) {
 		x := Extension{Type: ExtensionType(r.u16()), Data: r.opaque()}
 		if seen[x.Type] {
 			r.fail("extension %#04x twice", uint16(x.Type))
@@ -117,6 +120,6 @@ func writeTypes[T ~uint16](w *writer, types []T) {
 
 func readTypes[T ~uint16](r *reader) []T {
 	var out []T
-	r.vector(func(r *reader) { out = append(out, T(r.u16())) })
+	r.vector(maxTypes, func(r *reader) { out = append(out, T(r.u16())) })
 	return out
 }

@@ -119,7 +119,7 @@ type framedContent struct {
 	contentType contentType
 	application []byte
 	proposal    Proposal
-	commit      *commit
+	commit      *commitBody
 }
 
 func (c *framedContent) encode(w *writer) {
@@ -158,7 +158,7 @@ func (c *framedContent) decodeBody(r *reader) {
 	case contentProposal:
 		c.proposal = readProposal(r)
 	case contentCommit:
-		c.commit = new(commit)
+		c.commit = new(commitBody)
 		c.commit.decode(r)
 	default:
 		r.fail("content type %d", c.contentType)

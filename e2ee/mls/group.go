@@ -92,7 +92,10 @@ func (g *Group) enter(commit *authenticatedContent, st *staged, commitSecret []b
 	joiner = joinerSecret(g.secrets.init, commitSecret, next.encoded)
 	member := memberSecret(joiner, psk)
 	next.begin(deriveEpoch(member, next.encoded))
-	return next, joiner, welcomeSecret(member), nil
+	welcome = welcomeSecret(member)
+	clear(member)
+	clear(psk)
+	return next, joiner, welcome, nil
 }
 
 // withPending returns a state of the same epoch that knows one more proposal.
@@ -131,24 +134,54 @@ func (g *Group) Own() LeafIndex { return g.own }
 func (g *Group) Leaf(l LeafIndex) *LeafNode { return g.tree.Leaf(l) }
 
 // EpochAuthenticator is a value by which members can compare, out of band,
-// whether they are in the same epoch of the same group (RFC 9420 8.7).
-func (g *Group) EpochAuthenticator() []byte { return bytes.Clone(g.secrets.authenticator) }
+// whether they are in the same epoch of the same group (RFC 9420 8.7); nil when
+// the epoch is retired.
+func (g *Group) EpochAuthenticator() []byte {
+	if g.live() != nil {
+		return nil
+	}
+	return bytes.Clone(g.secrets.authenticator)
+}
 
 // ResumptionPSK is the secret that proves membership in this epoch later on
-// (RFC 9420 8.6).
-func (g *Group) ResumptionPSK() []byte { return bytes.Clone(g.secrets.resumption) }
+// (RFC 9420 8.6); nil when the epoch is retired.
+func (g *Group) ResumptionPSK() []byte {
+	if g.live() != nil {
+		return nil
+	}
+	return bytes.Clone(g.secrets.resumption)
+}
 
 // Export derives a secret of length bytes for the application (RFC 9420 8.5).
 func (g *Group) Export(label string, context []byte, length int) ([]byte, error) {
+	if err := g.live(); err != nil {
+		return nil, err
+	}
 	return export(g.secrets.exporter, label, context, length)
 }
 
-// Erase overwrites the secrets of the epoch. States of one epoch share them:
-// call it when the last message of the epoch has been read, and use none of
-// those states afterwards. The private keys of the tree are dropped and not
-// overwritten, since the standard library gives no access to them.
+// Retire overwrites what leads to other epochs and to exported secrets, once
+// the group has moved on (RFC 9420 9.2). What is left opens late application
+// messages, until Erase. States of one epoch share their secrets: all of them
+// are retired. The private keys of the tree are dropped and not overwritten,
+// since the standard library gives no access to them.
+func (g *Group) Retire() {
+	g.secrets.retire()
+	clear(g.keys)
+}
+
+// Erase overwrites all secrets of the epoch. No state of the epoch is of use
+// afterwards.
 func (g *Group) Erase() {
+	g.Retire()
 	g.secrets.erase()
 	g.messages.erase()
-	clear(g.keys)
+}
+
+// live returns an error when the epoch is retired.
+func (g *Group) live() error {
+	if g.secrets.retired {
+		return refuse(ErrState, "epoch %d is retired", g.context.Epoch)
+	}
+	return nil
 }

@@ -164,7 +164,7 @@ func forgeCommit(t testing.TB, by *person, proposals []Proposal) *Committed {
 	}
 	c.content = &authenticatedContent{wireFormat: wirePublic, content: framedContent{
 		groupID: g.context.GroupID, epoch: g.context.Epoch, sender: sender{kind: senderMember, index: uint32(g.own)},
-		contentType: contentCommit, commit: &commit{proposals: c.refs},
+		contentType: contentCommit, commit: &commitBody{proposals: c.refs},
 	}}
 	input, next := signContent(labelContent, c.content.toBeSigned(g.encoded)), step(c.contentSigned)
 	for next != nil {

@@ -72,7 +72,7 @@ func (s *groupSecrets) decode(r *reader) {
 	if s.hasPath = r.optional(); s.hasPath {
 		s.pathSecret = r.opaque()
 	}
-	r.vector(func(r *reader) {
+	r.vector(maxProposals, func(r *reader) {
 		var id PSKID
 		id.decode(r)
 		s.psks = append(s.psks, id)
@@ -105,7 +105,7 @@ func (m *welcome) encode(w *writer) {
 
 func (m *welcome) decode(r *reader) {
 	m.suite = CipherSuite(r.u16())
-	r.vector(func(r *reader) {
+	r.vector(MaxLeaves, func(r *reader) {
 		s := welcomeSecrets{newMember: r.opaque()}
 		s.secrets.decode(r)
 		m.secrets = append(m.secrets, s)

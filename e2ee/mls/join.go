@@ -57,6 +57,8 @@ func Join(config Config, inv *Invitation, welcomeMessage, tree []byte) (*Joined,
 		return nil, err
 	}
 	g.begin(deriveEpoch(member, g.encoded))
+	clear(member)
+	clear(secrets.joiner)
 	if !macEqual(g.tag, info.confirmationTag) {
 		return nil, refuse(ErrTag, "confirmation")
 	}

@@ -37,9 +37,9 @@ func (p *updatePath) encode(w *writer) {
 func (p *updatePath) decode(r *reader) {
 	p.leaf = new(LeafNode)
 	p.leaf.decode(r)
-	r.vector(func(r *reader) {
+	r.vector(maxDepth, func(r *reader) {
 		n := pathNode{encryptionKey: r.opaque()}
-		r.vector(func(r *reader) {
+		r.vector(MaxLeaves, func(r *reader) {
 			var c hpkeCiphertext
 			c.decode(r)
 			n.secrets = append(n.secrets, c)
@@ -106,9 +106,10 @@ type newPath struct {
 	leaf     *LeafNode
 	filtered []nodeIndex
 	secrets  pathSecrets
-	commit   []byte // the commit secret
-	keys     privateKeys
-	exclude  []LeafIndex // members added in the same commit
+
+	commitSecret []byte
+	keys         privateKeys
+	exclude      []LeafIndex // members added in the same commit
 }
 
 // preparePath replaces the path of the sender in t with fresh keys (RFC 9420
@@ -120,7 +121,7 @@ func preparePath(suite CipherSuite, t *Tree, sender LeafIndex, added []LeafIndex
 		return nil, err
 	}
 	p := &newPath{tree: t, sender: sender, exclude: added, filtered: t.filteredPath(sender)}
-	p.secrets, p.commit = deriveSecrets(randomBytes(hashSize), len(p.filtered))
+	p.secrets, p.commitSecret = deriveSecrets(randomBytes(hashSize), len(p.filtered))
 	p.keys = privateKeys{sender.node(): leafKey}
 	public := make([][]byte, len(p.filtered))
 	for i, x := range p.filtered {
@@ -170,6 +171,14 @@ func (p *newPath) secretFor(l LeafIndex) []byte {
 		return p.secrets[i]
 	}
 	return nil
+}
+
+// erase overwrites the path secrets and the commit secret.
+func (p *newPath) erase() {
+	for _, secret := range p.secrets {
+		clear(secret)
+	}
+	clear(p.commitSecret)
 }
 
 // recipients is the resolution of the copath child of x, without the excluded

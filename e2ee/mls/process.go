@@ -74,6 +74,9 @@ func (g *Group) current(groupID []byte, epoch uint64) error {
 }
 
 func (g *Group) processPublic(m *publicMessage) (*Received, error) {
+	if err := g.live(); err != nil {
+		return nil, err
+	}
 	if err := g.current(m.content.groupID, m.content.epoch); err != nil {
 		return nil, err
 	}
@@ -95,6 +98,11 @@ func (g *Group) processPublic(m *publicMessage) (*Received, error) {
 func (g *Group) processPrivate(m *privateMessage) (*Received, error) {
 	if err := g.current(m.groupID, m.epoch); err != nil {
 		return nil, err
+	}
+	if m.contentType != contentApplication {
+		if err := g.live(); err != nil {
+			return nil, err
+		}
 	}
 	a, use, err := openPrivate(m, g.messages, g.secrets.senderData, g.own)
 	if err != nil {
@@ -152,18 +160,27 @@ func (g *Group) accept(a *authenticatedContent) (*Received, error) {
 	return received, nil
 }
 
+// Proposals that wait for a commit are bounded in number and, each, in bytes.
+const (
+	maxPending     = 256
+	maxPendingSize = 64 << 10
+)
+
 // queue keeps a proposal for a later commit. Only the checks on the proposal
 // alone are made; the others depend on the commit.
 func (g *Group) queue(a *authenticatedContent) (*Group, error) {
-	if len(g.pending) >= maxProposals {
+	if len(g.pending) >= maxPending {
 		return nil, refuse(ErrLimit, "%d proposals wait", len(g.pending))
+	}
+	if size := len(marshal(a)); size > maxPendingSize {
+		return nil, refuse(ErrLimit, "proposal of %d bytes", size)
 	}
 	change := Change{Proposal: a.content.proposal, Sender: LeafIndex(a.content.sender.index)}
 	return g.withPending(a.proposalRef(), change), nil
 }
 
 // resolve replaces references by the proposals they mean.
-func (g *Group) resolve(c *commit, committer LeafIndex) (changes []Change, byRef bool, err error) {
+func (g *Group) resolve(c *commitBody, committer LeafIndex) (changes []Change, byRef bool, err error) {
 	for _, p := range c.proposals {
 		change := Change{Proposal: p.proposal, Sender: committer}
 		if p.proposal == nil {
@@ -230,10 +247,12 @@ func (g *Group) follower(a *authenticatedContent, st *staged, filtered []nodeInd
 			return nil, err
 		}
 	}
-	next, _, _, err := g.enter(a, st, commitSecret)
+	next, joiner, _, err := g.enter(a, st, commitSecret)
+	clear(commitSecret)
 	if err != nil {
 		return nil, err
 	}
+	clear(joiner)
 	if !macEqual(next.tag, a.confirmationTag) {
 		return nil, refuse(ErrTag, "confirmation")
 	}

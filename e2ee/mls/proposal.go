@@ -175,16 +175,17 @@ func (p *proposalOrRef) decode(r *reader) {
 	}
 }
 
-// maxProposals bounds the proposals of a commit, and those that wait for one.
+// maxProposals bounds the proposals of a commit: everybody leaves and others
+// come.
 const maxProposals = 2 * MaxLeaves
 
-// commit is Commit (RFC 9420 12.4).
-type commit struct {
+// commitBody is Commit (RFC 9420 12.4).
+type commitBody struct {
 	proposals []proposalOrRef
 	path      *updatePath // optional
 }
 
-func (c *commit) encode(w *writer) {
+func (c *commitBody) encode(w *writer) {
 	w.vector(func(w *writer) {
 		for i := range c.proposals {
 			c.proposals[i].encode(w)
@@ -196,12 +197,8 @@ func (c *commit) encode(w *writer) {
 	}
 }
 
-func (c *commit) decode(r *reader) {
-	r.vector(func(r *reader) {
-		if len(c.proposals) == maxProposals {
-			r.err = refuse(ErrLimit, "more than %d proposals", maxProposals)
-			return
-		}
+func (c *commitBody) decode(r *reader) {
+	r.vector(maxProposals, func(r *reader) {
 		var p proposalOrRef
 		p.decode(r)
 		c.proposals = append(c.proposals, p)

@@ -44,6 +44,7 @@ type epochSecrets struct {
 	resumption    []byte
 	authenticator []byte
 	init          []byte
+	retired       bool // all but senderData are overwritten
 }
 
 // joinerSecret is the first stage of the key schedule; context is the encoded
@@ -60,7 +61,9 @@ func welcomeSecret(member []byte) []byte { return deriveSecret(member, "welcome"
 
 // deriveEpoch is the last stage of the key schedule.
 func deriveEpoch(member, context []byte) *epochSecrets {
-	return expandEpoch(expandWithLabel(member, "epoch", context, hashSize))
+	epoch := expandWithLabel(member, "epoch", context, hashSize)
+	defer clear(epoch)
+	return expandEpoch(epoch)
 }
 
 func expandEpoch(epoch []byte) *epochSecrets {
@@ -91,11 +94,18 @@ func export(exporterSecret []byte, label string, context []byte, length int) ([]
 	return expandWithLabel(deriveSecret(exporterSecret, label), "exported", hash(context), length), nil
 }
 
-// erase overwrites the secrets.
-func (e *epochSecrets) erase() {
-	for _, secret := range [][]byte{e.senderData, e.encryption, e.exporter, e.external, e.confirmation, e.membership, e.resumption, e.authenticator, e.init} {
+// retire overwrites all secrets but the one that late messages need.
+func (e *epochSecrets) retire() {
+	e.retired = true
+	for _, secret := range [][]byte{e.encryption, e.exporter, e.external, e.confirmation, e.membership, e.resumption, e.authenticator, e.init} {
 		clear(secret)
 	}
+}
+
+// erase overwrites all secrets.
+func (e *epochSecrets) erase() {
+	e.retire()
+	clear(e.senderData)
 }
 
 // welcomeKey derives the key and nonce of the GroupInfo in a Welcome

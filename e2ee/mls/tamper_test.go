@@ -163,7 +163,7 @@ func TestTamper_refusesWhatIsNotForTheGroup(t *testing.T) {
 	}
 	clear := func(kind senderType, content contentType) error {
 		a := &authenticatedContent{wireFormat: wirePublic, content: framedContent{groupID: by.group.ID(), epoch: by.group.Epoch(),
-			sender: sender{kind: kind}, contentType: content, proposal: &Remove{}, commit: &commit{}}}
+			sender: sender{kind: kind}, contentType: content, proposal: &Remove{}, commit: &commitBody{}}}
 		a.signature = must(w.suite.sign(by.key, signContent(labelContent, a.toBeSigned(by.group.encoded))))(t)
 		m := protectPublic(a, by.group.secrets.membership, by.group.encoded)
 		_, err := other.group.Process(marshal(&message{wireFormat: wirePublic, public: m}))
@@ -260,11 +260,11 @@ func TestLimits_tooManyMembersAndProposals(t *testing.T) {
 	if _, err := tree.add(leaf); !errors.Is(err, ErrLimit) {
 		t.Errorf("one leaf too many: %v", err)
 	}
-	var c commit
+	var c commitBody
 	for range maxProposals + 1 {
 		c.proposals = append(c.proposals, proposalOrRef{proposal: &Remove{}})
 	}
-	if err := unmarshal(marshal(&c), new(commit)); !errors.Is(err, ErrLimit) {
+	if err := unmarshal(marshal(&c), new(commitBody)); !errors.Is(err, ErrLimit) {
 		t.Errorf("one proposal too many: %v", err)
 	}
 	deep := binary.BigEndian.AppendUint32(nil, 1<<31-1)

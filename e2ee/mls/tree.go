@@ -29,7 +29,7 @@ func (p *parentNode) encode(w *writer) {
 func (p *parentNode) decode(r *reader) {
 	p.encryptionKey = r.opaque()
 	p.parentHash = r.opaque()
-	r.vector(func(r *reader) {
+	r.vector(MaxLeaves, func(r *reader) {
 		l := LeafIndex(r.u32())
 		if n := len(p.unmerged); n > 0 && p.unmerged[n-1] >= l {
 			r.fail("unmerged leaves are not in order")
@@ -235,11 +235,7 @@ func (t *Tree) encode(w *writer) {
 // decode reads a ratchet_tree extension; see Tree.check for its validation.
 func (t *Tree) decode(r *reader) {
 	t.nodes = nil
-	r.vector(func(r *reader) {
-		if len(t.nodes) == 2*MaxLeaves-1 {
-			r.err = refuse(ErrLimit, "tree of more than %d leaves", MaxLeaves)
-			return
-		}
+	r.vector(2*MaxLeaves-1, func(r *reader) {
 		t.nodes = append(t.nodes, readNode(r, nodeIndex(len(t.nodes))))
 	})
 	if r.err != nil {

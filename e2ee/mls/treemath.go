@@ -7,6 +7,9 @@ import "math/bits"
 // always a power of two (RFC 9420 4.1), so that every subtree is full and all
 // relations are arithmetic on indices.
 
+// maxDepth is the length of a direct path in a tree of MaxLeaves.
+const maxDepth = 10
+
 // LeafIndex is the position of a member in the tree, counted from the left.
 type LeafIndex uint32
 

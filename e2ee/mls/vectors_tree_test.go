@@ -179,7 +179,7 @@ func TestVectors_treeKEM(t *testing.T) {
 			own := must(made.encrypt(v.Suite, contextOf(tree)))(t)
 			hash, secret = follow(p.Sender, own, nil)
 			same(t, "own tree hash", hash, tree.rootHash())
-			same(t, "own commit secret", secret, made.commit)
+			same(t, "own commit secret", secret, made.commitSecret)
 			if err := tree.check(v.Suite, v.GroupID); err != nil {
 				t.Error(err)
 			}
@@ -218,7 +218,7 @@ func TestVectors_messages(t *testing.T) {
 			case "group_secrets":
 				again(t, name, b, new(groupSecrets))
 			case "commit":
-				again(t, name, b, new(commit))
+				again(t, name, b, new(commitBody))
 			default:
 				if p := proposals[name]; p != nil {
 					again(t, name, b, p())

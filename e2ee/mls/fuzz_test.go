@@ -1,0 +1,188 @@
+package mls
+
+import (
+	"bytes"
+	"testing"
+)
+
+// fuzzDecoder checks that a decoder neither panics nor accepts two encodings
+// of the same value.
+func fuzzDecoder(f *testing.F, decode func() codable, seeds ...[]byte) {
+	for _, seed := range seeds {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v := decode()
+		if err := unmarshal(b, v); err != nil {
+			reasoned(t, err)
+			return
+		}
+		if !bytes.Equal(marshal(v), b) {
+			t.Fatalf("%x is encoded as %x", b, marshal(v))
+		}
+	})
+}
+
+// seeds are some vectors of messages.json.
+func seeds(f *testing.F, fields ...string) (out [][]byte) {
+	for i, v := range vectors[map[string]octets](f, "messages") {
+		if i == 8 {
+			break
+		}
+		for _, name := range fields {
+			out = append(out, v[name])
+		}
+	}
+	return out
+}
+
+func FuzzMessage(f *testing.F) {
+	fuzzDecoder(f, func() codable { return new(message) }, seeds(f, "mls_welcome", "mls_group_info", "mls_key_package",
+		"public_message_application", "public_message_proposal", "public_message_commit", "private_message")...)
+}
+
+func FuzzCommit(f *testing.F) {
+	fuzzDecoder(f, func() codable { return new(commitBody) }, seeds(f, "commit")...)
+}
+
+func FuzzGroupSecrets(f *testing.F) {
+	fuzzDecoder(f, func() codable { return new(groupSecrets) }, seeds(f, "group_secrets")...)
+}
+
+func FuzzRequiredCapabilities(f *testing.F) {
+	seed := RequiredCapabilities{Extensions: []ExtensionType{1}, Proposals: []ProposalType{1}, Credentials: []CredentialType{1}}
+	fuzzDecoder(f, func() codable { return new(RequiredCapabilities) }, seed.Extension().Data)
+}
+
+func FuzzSenderData(f *testing.F) {
+	fuzzDecoder(f, func() codable { return new(senderData) }, marshal(&senderData{leaf: 1, generation: 2}))
+}
+
+// wireProposal makes a codable of a proposal with its type.
+type wireProposal struct{ Proposal }
+
+func (p *wireProposal) encode(w *writer) { writeProposal(w, p.Proposal) }
+func (p *wireProposal) decode(r *reader) { p.Proposal = readProposal(r) }
+
+func FuzzProposal(f *testing.F) {
+	var all [][]byte
+	for _, p := range []Proposal{&Remove{Leaf: 1}, NewExternalPSK([]byte("id")), &ExternalInit{}, &GroupContextExtensions{Extensions{{Type: 1}}},
+		&ReInit{Version: Version10, Suite: 1}, &PreSharedKey{PSKID{Type: PSKResumption, Usage: PSKApplication, GroupID: []byte("g")}}} {
+		all = append(all, marshal(&wireProposal{p}))
+	}
+	fuzzDecoder(f, func() codable { return new(wireProposal) }, all...)
+}
+
+// FuzzTree checks in addition that validation and all tree operations survive
+// any tree that can be decoded.
+func FuzzTree(f *testing.F) {
+	for _, seed := range seeds(f, "ratchet_tree") {
+		f.Add(seed)
+	}
+	w := newWorldWith(f, 5)
+	w.deliver(w.members[1], w.commit(w.members[1], CommitOptions{}))
+	f.Add(marshal(w.members[0].group.tree))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tree := new(Tree)
+		if err := unmarshal(b, tree); err != nil {
+			reasoned(t, err)
+			return
+		}
+		if again := marshal(tree); !bytes.Equal(again, b) {
+			t.Fatalf("%x is encoded as %x", b, again)
+		}
+		tree.rootHash()
+		if err := tree.check(1, nil); err != nil {
+			reasoned(t, err)
+			return
+		}
+		if err := tree.checkMembers(nil); err != nil {
+			reasoned(t, err)
+		}
+		for l := range tree.clone().Leaves() {
+			tree.filteredPath(l)
+			tree.remove(l)
+		}
+		if tree.Members() != 0 || tree.size() != 1 {
+			t.Fatal("members are left")
+		}
+	})
+}
+
+// FuzzProcess feeds a group what an insider could send: the input is the body
+// of a message that is signed, tagged and encrypted properly.
+func FuzzProcess(f *testing.F) {
+	w := newWorldWith(f, 4)
+	by, other := w.members[1], w.members[2]
+	for i, proposals := range [][]Proposal{
+		nil,
+		{&Remove{Leaf: other.group.Own()}},
+		{w.add(w.invitation(w.person())), NewExternalPSK([]byte(linkPSK))},
+		{&GroupContextExtensions{Extensions{{Type: extensionOfTwo}}}, &Remove{Leaf: 3}},
+	} {
+		var m message
+		if err := unmarshal(w.commit(by, CommitOptions{Proposals: proposals}).Message, &m); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(contentCommit), i%2 == 0, marshal(m.public.content.commit))
+	}
+	f.Add(uint8(contentProposal), true, marshal(&wireProposal{&Remove{Leaf: 2}}))
+	f.Add(uint8(contentApplication), true, []byte("\x05hello"))
+	f.Fuzz(func(t *testing.T, kind uint8, private bool, body []byte) {
+		a := &authenticatedContent{wireFormat: wirePublic, confirmationTag: make([]byte, hashSize)}
+		if private {
+			a.wireFormat = wirePrivate
+		}
+		a.content = framedContent{groupID: by.group.ID(), epoch: by.group.Epoch(), contentType: contentType(kind),
+			sender: sender{kind: senderMember, index: uint32(by.group.Own())}}
+		r := reader{b: body}
+		if a.content.decodeBody(&r); r.end() != nil {
+			return
+		}
+		a.signature = must(w.suite.sign(by.key, signContent(labelContent, a.toBeSigned(by.group.encoded))))(t)
+		encoded := must(by.group.protect(a, 0))(t)
+		before := marshal(other.group.tree)
+		r1, err := other.group.Process(encoded)
+		if err != nil {
+			reasoned(t, err)
+		} else if r1.Kind == KindCommit && r1.Group != nil {
+			t.Fatal("a commit with a forged confirmation tag is accepted")
+		}
+		if other.group.Epoch() != 1 || !bytes.Equal(marshal(other.group.tree), before) {
+			t.Fatal("the state before has changed")
+		}
+	})
+}
+
+// FuzzJoin feeds a new member a Welcome whose secrets open and whose GroupInfo
+// is the input, signed by whom it names if that is a member.
+func FuzzJoin(f *testing.F) {
+	w := newWorldWith(f, 3)
+	inv := w.invitation(w.person())
+	var m message
+	if err := unmarshal(w.commit(w.members[0], CommitOptions{Proposals: []Proposal{w.add(inv)}, Path: true}).Welcome, &m); err != nil {
+		f.Fatal(err)
+	}
+	secrets := must(inv.open(m.welcome))(f)
+	key, nonce := welcomeKey(welcomeSecret(memberSecret(secrets.joiner, make([]byte, hashSize))))
+	f.Add(must(open(key, nonce, nil, m.welcome.groupInfo))(f), true)
+	f.Fuzz(func(t *testing.T, encoded []byte, path bool) {
+		var info groupInfo
+		if unmarshal(encoded, &info) == nil {
+			tree := new(Tree)
+			data, _ := info.extensions.Get(ExtensionRatchetTree)
+			if unmarshal(data, tree) == nil {
+				info.context.TreeHash = tree.rootHash()
+			}
+			info.signature = must(w.suite.sign(w.members[0].key, signContent(labelGroupInfo, info.toBeSigned())))(t)
+			encoded = marshal(&info)
+		}
+		gs := groupSecrets{joiner: secrets.joiner, hasPath: path, pathSecret: secrets.pathSecret}
+		forged := &welcome{suite: w.suite, groupInfo: seal(key, nonce, nil, encoded)}
+		sealed := must(w.suite.encryptWithLabel(inv.KeyPackage.InitKey, "Welcome", forged.groupInfo, marshal(&gs)))(t)
+		forged.secrets = []welcomeSecrets{{newMember: inv.KeyPackage.Ref(), secrets: sealed}}
+		if _, err := Join(w.config(), inv, marshal(&message{wireFormat: wireWelcome, welcome: forged}), nil); err != nil {
+			reasoned(t, err)
+		}
+	})
+}
