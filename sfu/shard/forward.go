@@ -13,9 +13,6 @@ import (
 // maxRTCP is how long a compound gets before it is cut: what fits every path with SRTCP, UDP and IPv6 around it.
 const maxRTCP = 1150
 
-// maxRTCPPackets caps the packets taken from one compound; clients send a handful.
-const maxRTCPPackets = 64
-
 // peerOf finds the peer of a session.
 func (s *Shard) peerOf(id transport.SessionID) *peer {
 	if i := id.Index(); i < len(s.bySession) {
@@ -69,12 +66,18 @@ func (s *Shard) receiveRTP(now time.Time, p *peer, data []byte, at time.Time) {
 func (s *Shard) receiveRTCP(now time.Time, p *peer, data []byte) {
 	defer s.barrier(p)
 	s.counters.rtcpIn.add(len(data))
-	packets, err := rtcp.Unmarshal(data)
-	if err != nil || len(packets) > maxRTCPPackets {
-		s.counters.drops[DropRTCP]++
+	if !p.feedback.take(now, len(data)) {
+		s.counters.drops[DropRTCPRate]++
 		return
 	}
-	p.home.room.HandleRTCP(now, p.id, packets, &s.batch)
+	packets, err := unmarshalFeedback(data, s.feedback[:0])
+	if err != nil {
+		s.counters.drops[DropRTCP]++
+	} else {
+		p.home.room.HandleRTCP(now, p.id, packets, &s.batch)
+	}
+	clear(packets)
+	s.feedback = packets[:0]
 	s.touch(p.home)
 }
 

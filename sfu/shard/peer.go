@@ -32,6 +32,7 @@ type peer struct {
 	wishes   []Wish
 	muted    [room.MaxSources]bool
 	rtcp     []rtcp.Packet // of this round
+	feedback allowance     // of its RTCP
 }
 
 // open makes a session.

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"go.uber.org/zap"
 
@@ -85,7 +86,8 @@ type Shard struct {
 	packet    packet.Packet
 	header    rtp.Header
 	batch     room.Batch
-	rtcpTo    []*peer // peers with RTCP in this round
+	feedback  []rtcp.Packet // scratch of receiveRTCP
+	rtcpTo    []*peer       // peers with RTCP in this round
 	events    []transport.Event
 	latency   latencyMeter
 	counters  counters

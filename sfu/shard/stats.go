@@ -15,6 +15,7 @@ const (
 	DropNotInRoom DropReason = iota // media of a session that is not in a room (any more)
 	DropRTP                         // RTP header or extensions malformed
 	DropRTCP                        // RTCP malformed or absurd
+	DropRTCPRate                    // more RTCP than a peer may send
 	DropGone                        // out: the subscriber left meanwhile
 	DropMarshal                     // out: does not fit, or overwritten in the ring
 	DropSeal                        // out: refused by SRTP
@@ -30,6 +31,8 @@ func (d DropReason) String() string {
 		return "rtp_malformed"
 	case DropRTCP:
 		return "rtcp_malformed"
+	case DropRTCPRate:
+		return "rtcp_rate"
 	case DropGone:
 		return "subscriber_gone"
 	case DropMarshal:
