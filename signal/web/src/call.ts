@@ -7,6 +7,7 @@ import { E2eeWorker } from "./e2ee_worker.ts";
 import type { Failure, Problem } from "./problems.ts";
 import type { RosterChange } from "./roster.ts";
 import { Session, type Participant } from "./session.ts";
+import type { Speakers } from "./speaker.ts";
 import type { TileView } from "./wishes.ts";
 
 export type CallState =
@@ -21,6 +22,7 @@ export interface CallEvents {
   state(state: CallState): void;
   people(change: RosterChange): void;
   slots(): void;
+  speakers(speakers: Speakers): void;
   /** A new session starts; tests hook into it. */
   session(session: Session): void;
 }
@@ -86,6 +88,7 @@ export class Call {
       },
       people: (change) => this.events.people(change),
       slots: () => this.events.slots(),
+      speakers: (speakers) => this.events.speakers(speakers),
       ended: (failure) => this.ended(failure),
     });
     this.session = session;

@@ -1,7 +1,7 @@
 // Buttons that several screens have.
 
 import { announce, el, on } from "./dom.ts";
-import { icon } from "./icons.ts";
+import { icon, type IconName } from "./icons.ts";
 import type { DeviceKind, LocalMedia } from "./local_media.ts";
 import type { Problem } from "./problems.ts";
 
@@ -38,18 +38,30 @@ function wanted(local: LocalMedia, kind: DeviceKind): boolean {
 
 /** deviceKeys lets M and V switch the devices; the result ends it. */
 export function deviceKeys(local: LocalMedia): () => void {
-  const keys: Record<string, DeviceKind> = { m: "mic", v: "camera" };
-  const listener = (event: KeyboardEvent): void => {
-    const kind = keys[event.key.toLowerCase()];
-    const typing = event.target instanceof Element && event.target.closest("input, select, textarea") !== null;
-    if (!kind || typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
+  const flip = (kind: DeviceKind): void => {
     const next = !wanted(local, kind);
     announce(`${toggles[kind].name} ${next ? "on" : "off"}`);
     void local.setOn(kind, next);
   };
+  return shortcuts({ m: () => flip("mic"), v: () => flip("camera") });
+}
+
+/** shortcuts runs what a single key stands for, unless a person types; the result ends it. */
+export function shortcuts(keys: Readonly<Record<string, () => void>>): () => void {
+  const listener = (event: KeyboardEvent): void => {
+    const run = Object.hasOwn(keys, event.key.toLowerCase()) ? keys[event.key.toLowerCase()] : undefined;
+    const typing = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
+    if (!run || typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    run();
+  };
   addEventListener("keydown", listener);
   return () => removeEventListener("keydown", listener);
+}
+
+/** smallButton is an icon with a name, for what is needed less often. */
+export function smallButton(name: IconName, title: string, key: string, run: () => void): HTMLButtonElement {
+  return on(el("button", { type: "button", class: "small-control", title: `${title} (${key})`, "aria-label": title, "aria-keyshortcuts": key }, icon(name)), "click", run);
 }
 
 /** copyLink copies the room's link, and says so in its own label for a moment. */

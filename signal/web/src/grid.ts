@@ -2,17 +2,26 @@
 // screen and how large, in device pixels.
 
 import { el } from "./dom.ts";
-import { arrange } from "./layout.ts";
+import { Focus, type Candidate, type View } from "./focus.ts";
+import { arrange, arrangeFocus } from "./layout.ts";
 import type { Source } from "./protocol.ts";
-import type { Member } from "./roster.ts";
+import { hasLive, type Member } from "./roster.ts";
+import type { Speakers } from "./speaker.ts";
 import { Tile } from "./tile.ts";
-import type { TileView } from "./wishes.ts";
+import { featuredPriority, speakerPriority, videoPriority, type TileView } from "./wishes.ts";
 
 const gap = 10;
 
 // Tiles this close to the visible part are asked for already, so that
 // scrolling does not show an empty tile first.
 const nearby = "80px";
+
+export interface GridEvents {
+  /** Other tiles, other sizes, other priorities. */
+  tiles(tiles: TileView[]): void;
+  /** Another tile is large, or none. */
+  featured(key: string | null): void;
+}
 
 export class Grid {
   readonly element = el("div", { class: "grid", role: "group", "aria-label": "People in the room" });
@@ -21,11 +30,14 @@ export class Grid {
   private readonly inSight = new Set<Element>();
   private readonly sizes: ResizeObserver;
   private readonly sight: IntersectionObserver;
-  private readonly changed: (tiles: TileView[]) => void;
+  private readonly events: GridEvents;
   private readonly visibility = (): void => this.report();
+  private readonly focus = new Focus();
+  private featured: string | null = null;
+  private speaking: ReadonlySet<string> = new Set();
 
-  constructor(changed: (tiles: TileView[]) => void) {
-    this.changed = changed;
+  constructor(events: GridEvents) {
+    this.events = events;
     this.sizes = new ResizeObserver(() => {
       this.arrange();
       this.report();
@@ -51,25 +63,52 @@ export class Grid {
       for (const source of pictures(member)) {
         const key = `${member.connId} ${source}`;
         keep.add(key);
-        const tile = this.tiles.get(key) ?? this.add(key, new Tile(member, source));
+        const tile = this.tiles.get(key) ?? this.add(key, new Tile(member, source, () => this.pin(key)));
         tile.update(member, trackOf(member.connId, source));
       }
     }
     for (const [key, tile] of this.tiles) {
       if (!keep.has(key)) this.remove(key, tile);
     }
-    this.arrange();
-    this.report();
+    this.refocus();
+  }
+
+  get view(): View {
+    return this.focus.view;
+  }
+
+  set view(view: View) {
+    this.focus.view = view;
+    this.refocus();
+  }
+
+  /** speakers marks who speaks now. */
+  speakers({ speaking, active }: Speakers): void {
+    this.speaking = speaking;
+    this.focus.speaker = active;
+    this.refocus();
+  }
+
+  /** pinNth pins the tile at a place of the order shown, from 0. */
+  pinNth(index: number): void {
+    const key = [...this.tiles.keys()][index];
+    if (key !== undefined) this.pin(key);
+  }
+
+  unpin(): void {
+    this.focus.unpin();
+    this.refocus();
   }
 
   views(): TileView[] {
-    return [...this.tiles.values()].map((tile) => ({
+    return [...this.tiles].map(([key, tile]) => ({
       connId: tile.connId,
       source: tile.source,
       widthPx: tile.element.clientWidth * devicePixelRatio,
       heightPx: tile.element.clientHeight * devicePixelRatio,
       visible: this.inSight.has(tile.element),
       background: document.visibilityState !== "visible",
+      priority: key === this.featured ? featuredPriority : this.speaking.has(tile.connId) ? speakerPriority : videoPriority,
     }));
   }
 
@@ -78,6 +117,28 @@ export class Grid {
     this.sight.disconnect();
     document.removeEventListener("visibilitychange", this.visibility);
     for (const [key, tile] of this.tiles) this.remove(key, tile);
+  }
+
+  private pin(key: string): void {
+    this.focus.toggle(key, this.candidates());
+    this.refocus();
+  }
+
+  private candidates(): Candidate[] {
+    return [...this.tiles].map(([key, { connId, source }]) => ({ key, connId, source }));
+  }
+
+  private refocus(): void {
+    const featured = this.focus.of(this.candidates());
+    for (const [key, tile] of this.tiles) {
+      tile.mark({ featured: key === featured, pinned: this.focus.isPinned(key), speaking: this.speaking.has(tile.connId) });
+    }
+    if (featured !== this.featured) {
+      this.featured = featured;
+      this.events.featured(featured);
+    }
+    this.arrange();
+    this.report();
   }
 
   private add(key: string, tile: Tile): Tile {
@@ -98,21 +159,34 @@ export class Grid {
   }
 
   private arrange(): void {
-    const { clientWidth, clientHeight, style } = this.element;
-    if (this.tiles.size === 0 || clientWidth === 0 || clientHeight === 0) return;
-    const grid = arrange(this.tiles.size, clientWidth, clientHeight, gap);
-    style.setProperty("--gap", `${gap}px`);
-    style.setProperty("--tile-width", `${grid.tileWidth}px`);
-    style.setProperty("--tile-height", `${grid.tileHeight}px`);
-    this.element.classList.toggle("scrolls", grid.scrolls);
+    const { clientWidth: width, clientHeight: height, style, classList } = this.element;
+    if (this.tiles.size === 0 || width === 0 || height === 0) return;
+    const set = (values: Record<string, string>): void => {
+      for (const [name, value] of Object.entries(values)) style.setProperty(`--${name}`, value);
+    };
+    classList.toggle("focus", this.featured !== null);
+    if (this.featured !== null) {
+      const f = arrangeFocus(this.tiles.size - 1, width, height, gap);
+      classList.toggle("below", f.side === "below");
+      classList.remove("scrolls");
+      set({
+        gap: `${gap}px`, strip: String(Math.max(1, this.tiles.size - 1)),
+        "main-width": `${f.mainWidth}px`, "main-height": `${f.mainHeight}px`,
+        "tile-width": `${f.tileWidth}px`, "tile-height": `${f.tileHeight}px`,
+      });
+      return;
+    }
+    const grid = arrange(this.tiles.size, width, height, gap);
+    set({ gap: `${gap}px`, "tile-width": `${grid.tileWidth}px`, "tile-height": `${grid.tileHeight}px` });
+    classList.toggle("scrolls", grid.scrolls);
   }
 
   private report(): void {
-    this.changed(this.views());
+    this.events.tiles(this.views());
   }
 }
 
 /** pictures: everybody has a camera tile, those who share a screen have one more. */
 function pictures(member: Member): Source[] {
-  return member.tracks.some((t) => t.source === "screen") ? ["camera", "screen"] : ["camera"];
+  return hasLive(member, "screen") ? ["camera", "screen"] : ["camera"];
 }

@@ -47,3 +47,32 @@ function scrolling(width: number, gap: number, minWidth: number): Grid {
   const tileWidth = (width - gap * (columns - 1)) / columns;
   return { columns, tileWidth, tileHeight: tileWidth / aspect, scrolls: true };
 }
+
+/** One large tile, the others in a strip beside or below it; the strip scrolls. */
+export interface FocusLayout {
+  side: "right" | "below";
+  mainWidth: number;
+  mainHeight: number;
+  /** Of each tile in the strip; 0 without one. */
+  tileWidth: number;
+  tileHeight: number;
+}
+
+const stripShare = 0.19;
+const maxStripTile = 250;
+const mainShareUpright = 0.64;
+const stripColumnsUpright = 3;
+
+/** arrangeFocus shares an area between one large tile and a strip of `others`. */
+export function arrangeFocus(others: number, width: number, height: number, gap: number): FocusLayout {
+  const upright = height > width;
+  const side = upright ? "below" : "right";
+  if (others === 0) return { side, mainWidth: width, mainHeight: height, tileWidth: 0, tileHeight: 0 };
+  if (upright) {
+    const tileWidth = Math.floor((width - gap * (stripColumnsUpright - 1)) / stripColumnsUpright);
+    const mainHeight = Math.floor(height * mainShareUpright);
+    return { side, mainWidth: width, mainHeight, tileWidth, tileHeight: Math.min(Math.floor(tileWidth * 4 / 3), height - mainHeight - gap) };
+  }
+  const tileWidth = Math.floor(Math.min(maxStripTile, Math.max(Math.min(minTileWidth, width / 4), width * stripShare)));
+  return { side, mainWidth: width - tileWidth - gap, mainHeight: height, tileWidth, tileHeight: Math.floor(tileWidth / aspect) };
+}

@@ -116,6 +116,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
   const call = new Call({ roomId: room.roomId, name, local }, () => newWorker(room.secret), {
     people: render,
     slots: () => render({ changed: true }),
+    speakers: (speakers) => screen.grid.speakers(speakers),
     session: (session) => hooks?.observe(session),
     state: (state) => {
       switch (state.phase) {

@@ -2,7 +2,7 @@
 
 import type { PeerState } from "../../../e2ee/js/src/messages.ts";
 import type { CallState } from "./call.ts";
-import { copyLink, deviceKeys, notice, toggle, wordmark } from "./controls.ts";
+import { copyLink, deviceKeys, notice, shortcuts, smallButton, toggle, wordmark } from "./controls.ts";
 import { announce, el, on } from "./dom.ts";
 import { Grid } from "./grid.ts";
 import { icon, type IconName } from "./icons.ts";
@@ -35,6 +35,7 @@ export class RoomScreen {
   private readonly stage: HTMLElement;
   private readonly ends: (() => void)[] = [];
   private readonly shown = new Map<string, string>();
+  private readonly viewButton = smallButton("speaker", "Speaker view", "L", () => this.switchView());
   private phase: CallState["phase"] = "connecting";
   private members: readonly Member[] = [];
 
@@ -44,7 +45,10 @@ export class RoomScreen {
   constructor(local: LocalMedia, link: string, actions: RoomActions) {
     this.local = local;
     this.actions = actions;
-    this.grid = new Grid((tiles) => actions.tiles(tiles));
+    this.grid = new Grid({
+      tiles: (tiles) => actions.tiles(tiles),
+      featured: (key) => this.stage.classList.toggle("has-featured", key !== null),
+    });
     this.audio = new AudioOutput((blocked) => this.show("sound", blocked ? problem("autoplay") : null, "Turn sound on", () => this.audio.resume()));
     this.selfVideo.muted = true;
     this.selfVideo.playsInline = true;
@@ -64,7 +68,7 @@ export class RoomScreen {
     this.element = el(
       "div",
       { class: "room" },
-      el("header", { class: "top" }, wordmark(), this.summary),
+      el("header", { class: "top" }, wordmark(), this.summary, el("nav", { class: "tools", "aria-label": "View" }, this.viewButton)),
       this.banner,
       this.stage,
       el(
@@ -81,7 +85,7 @@ export class RoomScreen {
       camera.render();
       this.renderSelf();
     };
-    this.ends.push(local.subscribe(render), deviceKeys(local));
+    this.ends.push(local.subscribe(render), deviceKeys(local), shortcuts(this.keys()));
     render();
     this.people([], { changed: true }, () => null, []);
   }
@@ -114,6 +118,21 @@ export class RoomScreen {
     this.grid.dispose();
     this.audio.show([]);
     this.selfVideo.srcObject = null;
+  }
+
+  private keys(): Record<string, () => void> {
+    const keys: Record<string, () => void> = { l: () => this.switchView(), escape: () => this.grid.unpin() };
+    for (let n = 1; n <= 9; n++) keys[n] = () => this.grid.pinNth(n - 1);
+    return keys;
+  }
+
+  private switchView(): void {
+    this.grid.view = this.grid.view === "grid" ? "speaker" : "grid";
+    const other = this.grid.view === "grid" ? "Speaker view" : "Grid view";
+    this.viewButton.replaceChildren(icon(this.grid.view === "grid" ? "speaker" : "grid"));
+    this.viewButton.title = `${other} (L)`;
+    this.viewButton.setAttribute("aria-label", other);
+    announce(this.grid.view === "grid" ? "Grid view" : "Speaker view");
   }
 
   /** A name comes a moment after its owner. */

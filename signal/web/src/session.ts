@@ -10,6 +10,8 @@ import { protocolVersion, type ServerMessage, type Wish } from "./protocol.ts";
 import { Roster, type RosterChange } from "./roster.ts";
 import { RequestError, Signaling } from "./signaling.ts";
 import { SlotMap } from "./slots.ts";
+import type { Speakers } from "./speaker.ts";
+import { SpeakerWatch } from "./speaker_watch.ts";
 import { WishSender } from "./wish_sender.ts";
 import { wishes, type TileView } from "./wishes.ts";
 
@@ -28,6 +30,8 @@ export interface SessionEvents {
   people(change: RosterChange): void;
   /** Slots have other contents, or there are more of them. */
   slots(): void;
+  /** Somebody began or ended to speak. */
+  speakers(speakers: Speakers): void;
   /** Once, unless close() came first. */
   ended(failure: Failure): void;
 }
@@ -49,6 +53,7 @@ export class Session {
 
   private readonly signaling: Signaling;
   private readonly wishing: WishSender;
+  private hearing: SpeakerWatch | null = null;
   private tiles: readonly TileView[] = [];
   private readonly sentMute: Record<DeviceKind, boolean> = { mic: false, camera: false };
   private joined = false;
@@ -108,6 +113,7 @@ export class Session {
     this.over = true;
     clearTimeout(this.joinTimer);
     this.wishing.stop();
+    this.hearing?.stop();
     this.unsubscribe();
     this.media.close();
     this.signaling.close();
@@ -172,6 +178,7 @@ export class Session {
     this.wishing.flush();
     this.events.slots();
     this.events.live();
+    this.hearing = new SpeakerWatch({ report: () => this.media.pc.getStats(), ownerOf: (mid) => this.slots.ownerOf(mid, "mic") }, (s) => this.events.speakers(s));
     this.grow(); // who came while the first offer was out
   }
 

@@ -27,6 +27,11 @@ export class SlotMap {
     return this.slots.find((s) => s.connId === connId && s.source === source)?.mid;
   }
 
+  /** ownerOf names the connection whose source is in a slot. */
+  ownerOf(mid: string, source: Source): string | undefined {
+    return this.slots.find((s) => s.mid === mid && s.source === source)?.connId;
+  }
+
   all(): readonly Slot[] {
     return this.slots;
   }

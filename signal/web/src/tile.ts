@@ -1,7 +1,7 @@
 // One person's picture, with name, microphone and encryption state.
 
 import type { PeerState } from "../../../e2ee/js/src/messages.ts";
-import { el, setText } from "./dom.ts";
+import { el, on, setText } from "./dom.ts";
 import { icon, type IconName } from "./icons.ts";
 import { hasLive, monogramOf, nameOf, type Member } from "./roster.ts";
 import type { Source } from "./protocol.ts";
@@ -23,9 +23,10 @@ export class Tile {
   private readonly name = el("span", { class: "name" });
   private readonly muted = el("span", { class: "muted" });
   private readonly state = el("span", { class: "state" });
+  private readonly pin: HTMLButtonElement;
   private shownState: PeerState | null = null;
 
-  constructor(member: Member, source: Source) {
+  constructor(member: Member, source: Source, pin: () => void) {
     this.connId = member.connId;
     this.source = source;
     this.video = el("video", { "aria-hidden": "true" });
@@ -34,6 +35,7 @@ export class Tile {
     // A picture is one only when a frame was decoded: before, the element is black.
     this.video.addEventListener("loadeddata", () => this.element.classList.add("has-picture"));
     this.video.addEventListener("emptied", () => this.element.classList.remove("has-picture"));
+    this.pin = on(el("button", { type: "button", class: "pin" }, icon("pin")), "click", pin);
     this.muted.append(icon("micOff"), el("span", { class: "visually-hidden" }, "Muted"));
     this.element = el(
       "article",
@@ -41,9 +43,24 @@ export class Tile {
       this.monogram,
       this.video,
       this.state,
+      this.pin,
       el("p", { class: "plate" }, this.muted, this.name),
     );
+    on(this.element, "dblclick", (event) => {
+      if (!this.pin.contains(event.target as Node)) pin();
+    });
     this.update(member, null);
+  }
+
+  /** mark shows what concerns the tile's place among the others. */
+  mark({ featured, pinned, speaking }: { featured: boolean; pinned: boolean; speaking: boolean }): void {
+    this.element.classList.toggle("featured", featured);
+    this.element.classList.toggle("speaking", speaking && this.source === "camera");
+    const label = `${pinned || (featured && this.source === "screen") ? "Make small" : "Make large"}: ${this.name.textContent}`;
+    if (this.pin.title === label) return;
+    this.pin.title = label;
+    this.pin.setAttribute("aria-label", label);
+    this.pin.setAttribute("aria-pressed", String(pinned));
   }
 
   /** update shows what is known now. track is that of the slot this source is in, if any. */
@@ -52,11 +69,11 @@ export class Tile {
     const name = this.source === "screen" ? `${nameOf(member)}, screen` : nameOf(member);
     setText(this.name, name);
     setText(this.monogram, monogramOf(member));
-    this.muted.hidden = hasLive(member, "mic");
+    this.muted.hidden = this.source === "screen" || hasLive(member, "mic");
     showTrack(this.video, track);
     this.element.classList.toggle("live", live && member.state === "encrypted");
     this.showState(member.state);
-    this.element.setAttribute("aria-label", [name, states[member.state].text, live ? "" : "camera off"].filter(Boolean).join(", "));
+    this.element.setAttribute("aria-label", [name, states[member.state].text, this.muted.hidden ? "" : "muted", live ? "" : "camera off"].filter(Boolean).join(", "));
   }
 
   private showState(state: PeerState): void {

@@ -9,7 +9,7 @@ const peer = (connId: string, cameraMuted = false): Peer => ({
   leaf: 0,
   tracks: [{ source: "mic", muted: false }, { source: "camera", muted: cameraMuted }],
 });
-const tile = (connId: string, widthPx: number, heightPx: number, visible = true): TileView => ({ connId, source: "camera", widthPx, heightPx, visible, background: false });
+const tile = (connId: string, widthPx: number, heightPx: number, visible = true): TileView => ({ connId, source: "camera", widthPx, heightPx, visible, background: false, priority: 100 });
 const camera = (list: Wish[], connId: string): Wish | undefined => list.find((w) => w.conn_id === connId && w.source === "camera");
 
 test("a tile asks for the lines that fill it", () => {

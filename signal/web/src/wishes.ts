@@ -12,6 +12,8 @@ export interface TileView {
   visible: boolean;
   /** The whole page is hidden: another tab or program is in front. */
   background: boolean;
+  /** 0 to 255: what goes first when not everything fits. */
+  priority: number;
 }
 
 const videoAspect = 16 / 9;
@@ -28,6 +30,8 @@ const maxHeight = 1080;
 const backgroundHeight = 1;
 
 export const audioPriority = 255;
+export const featuredPriority = 200;
+export const speakerPriority = 150;
 export const videoPriority = 100;
 
 /**
@@ -65,7 +69,7 @@ export function wishes(peers: Iterable<Peer>, tiles: readonly TileView[]): Wish[
         conn_id: peer.connId,
         source: track.source,
         height,
-        priority: videoPriority,
+        priority: tile?.priority ?? videoPriority,
         paused: height === 0 || track.muted,
       });
     }
