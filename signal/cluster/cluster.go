@@ -37,7 +37,6 @@ type Timing struct {
 	Lost    time.Duration // without a beat until the other side is taken as lost
 	Settle  time.Duration // after the start of a Remote until it places a room that no node has
 	Request time.Duration // for a request whose context has no earlier deadline
-	Orphan  time.Duration // until a session is ended that signaling does not claim after it was away
 }
 
 // DefaultTiming returns the usual values.
@@ -46,17 +45,16 @@ func DefaultTiming() Timing {
 		Beat: 250 * time.Millisecond,
 		// Twelve beats: a busy machine misses some, and taking a living node as lost costs every call on it a rejoin.
 		Lost: 3 * time.Second,
-		// Nodes answer the first beat of a new signaling at once; this is time for their snapshots.
+		// Nodes answer a signaling that starts at once; this is time for their snapshots.
 		Settle:  time.Second,
 		Request: 5 * time.Second,
-		Orphan:  60 * time.Second,
 	}
 }
 
 func (t Timing) withDefaults() Timing {
 	d := DefaultTiming()
 	for _, f := range []struct{ set, standard *time.Duration }{
-		{&t.Beat, &d.Beat}, {&t.Lost, &d.Lost}, {&t.Settle, &d.Settle}, {&t.Request, &d.Request}, {&t.Orphan, &d.Orphan},
+		{&t.Beat, &d.Beat}, {&t.Lost, &d.Lost}, {&t.Settle, &d.Settle}, {&t.Request, &d.Request},
 	} {
 		if *f.set <= 0 {
 			*f.set = *f.standard
@@ -71,7 +69,6 @@ const (
 	maxPart     = 256 << 10 // bytes of a part of a snapshot, about
 	maxRequests = 256       // requests that a node works on at a time
 	maxNodes    = 256
-	maxSignals  = 64
 	maxSessions = 64 << 10 // sessions of all nodes that a Remote follows
 	maxWaiting  = 1 << 18  // events that wait for a reader
 )

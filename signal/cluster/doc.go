@@ -9,9 +9,9 @@
 // follows their streams and takes a snapshot where numbers are missing. [StartEngine] is the NATS server in this process;
 // [Connect] reaches one in another.
 //
-// Media does not depend on any of this. A node keeps its sessions while signaling is away. When signaling is back, what nobody
-// claims by a request within Timing.Orphan is ended. A node whose beats stop for Timing.Lost is taken as lost: its sessions are
-// reported closed and its rooms are placed anew.
+// Media does not depend on any of this. A node keeps its sessions while signaling is away; signaling that starts gets them in
+// the snapshot that begins Events, and ends those that nobody comes back to. A node whose beats stop for Timing.Lost is taken as
+// lost: its sessions are reported closed and its rooms are placed anew.
 //
 // Subjects, NODE being the node's id and SIGNAL the id of one running Remote:
 //
@@ -19,7 +19,7 @@
 //	sotto.v1.node.NODE.snapshot                  asks for a snapshot in the stream of SIGNAL
 //	sotto.v1.events.NODE                         the node's stream: events and beats
 //	sotto.v1.events.NODE.SIGNAL                  parts of a snapshot, between the events where it belongs
-//	sotto.v1.signal                              beats of signaling
+//	sotto.v1.signal                              signaling that starts
 //
 // Locks: registry.mu (the sessions and the number of the stream, at the node), Remote.mu (nodes, sessions and rooms, at
 // signaling), reader.mu (events that wait for one reader). None is held during a call to the media node or a request.

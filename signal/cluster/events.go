@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"time"
 
 	"sotto/sfu"
 )
@@ -11,12 +12,14 @@ import (
 type reader struct {
 	ready chan struct{} // holds one while something waits
 
-	mu      sync.Mutex
-	waiting []sfu.Event
-	over    bool // too much waited
+	mu       sync.Mutex
+	waiting  []sfu.Event
+	isSynced bool
+	over     bool // too much waited
 }
 
-// Events returns a channel of the events of all nodes: first a snapshot, ended by sfu.EventSynced, then what happens. When a
+// Events returns a channel of the events of all nodes: first a snapshot, ended by sfu.EventSynced, then what happens. In the
+// first moments of a Remote the snapshot grows, and ends when the nodes have had the time to tell what they have. When a
 // node is lost, each of its sessions gets an EventClosed with sfu.ReasonNodeClosed; the other nodes' go on. The channel is
 // closed when ctx ends, after Close, or when the reader falls far behind: call Events again for a new snapshot.
 func (r *Remote) Events(ctx context.Context) (<-chan sfu.Event, error) {
@@ -36,7 +39,9 @@ func (r *Remote) Events(ctx context.Context) (<-chan sfu.Event, error) {
 			}
 		}
 	}
-	q.push(sfu.Event{Kind: sfu.EventSynced})
+	if !time.Now().Before(r.settled) {
+		q.synced()
+	}
 	r.readers[q] = struct{}{}
 	out := make(chan sfu.Event)
 	r.running.Go(func() {
@@ -47,6 +52,15 @@ func (r *Remote) Events(ctx context.Context) (<-chan sfu.Event, error) {
 		delete(r.readers, q)
 	})
 	return out, nil
+}
+
+// settle ends the snapshots that began before the nodes were known.
+func (r *Remote) settle() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for q := range r.readers {
+		q.synced()
+	}
 }
 
 // tell queues events for every reader; r.mu is held.
@@ -68,6 +82,17 @@ func (q *reader) push(events ...sfu.Event) {
 		q.waiting = append(q.waiting, events...)
 	}
 	q.wake()
+}
+
+// synced ends the snapshot, once.
+func (q *reader) synced() {
+	q.mu.Lock()
+	was := q.isSynced
+	q.isSynced = true
+	q.mu.Unlock()
+	if !was {
+		q.push(sfu.Event{Kind: sfu.EventSynced})
+	}
 }
 
 func (q *reader) wake() {

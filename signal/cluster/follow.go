@@ -48,7 +48,9 @@ type session struct {
 func (r *Remote) follow() {
 	beat := time.NewTicker(r.timing.Beat)
 	defer beat.Stop()
-	r.beat()
+	settled := time.NewTimer(time.Until(r.settled))
+	defer settled.Stop()
+	r.hello()
 	for {
 		select {
 		case <-r.ctx.Done():
@@ -56,13 +58,18 @@ func (r *Remote) follow() {
 		case m := <-r.stream:
 			r.take(time.Now(), m)
 		case now := <-beat.C:
-			r.beat()
+			if now.Before(r.settled) {
+				r.hello() // the first may have been lost
+			}
 			r.check(now)
+		case <-settled.C:
+			r.settle()
 		}
 	}
 }
 
-func (r *Remote) beat() { _ = r.nc.Publish(subjectSignal, encode(signalBeat{Signal: r.id})) }
+// hello makes the nodes beat at once.
+func (r *Remote) hello() { _ = r.nc.Publish(subjectSignal, encode(signalHello{Signal: r.id})) }
 
 // check looks for nodes that fell silent and snapshots that did not come.
 func (r *Remote) check(now time.Time) {

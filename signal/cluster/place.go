@@ -15,7 +15,7 @@ type placement struct {
 
 // place returns the node of a room, which it chooses if there is none, and keeps it until placed is called.
 func (r *Remote) place(ctx context.Context, room string) (node string, err error) {
-	if err := r.settle(ctx, room); err != nil {
+	if err := r.waitSettled(ctx, room); err != nil {
 		return "", err
 	}
 	r.mu.Lock()
@@ -52,7 +52,7 @@ func (r *Remote) release(room string, p *placement) {
 
 // find returns the node of a room, or the one that would be chosen: a session may exist of which the event is on its way.
 func (r *Remote) find(ctx context.Context, room string) (node string, err error) {
-	if err := r.settle(ctx, room); err != nil {
+	if err := r.waitSettled(ctx, room); err != nil {
 		return "", err
 	}
 	r.mu.Lock()
@@ -66,8 +66,8 @@ func (r *Remote) find(ctx context.Context, room string) (node string, err error)
 	return "", errNoNode()
 }
 
-// settle waits, in the first moments of a Remote, until the nodes have told which rooms they have.
-func (r *Remote) settle(ctx context.Context, room string) error {
+// waitSettled waits, in the first moments of a Remote, until the nodes have told which rooms they have.
+func (r *Remote) waitSettled(ctx context.Context, room string) error {
 	for {
 		r.mu.Lock()
 		closed, known := r.closed, r.rooms[room] != nil

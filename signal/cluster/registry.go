@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"sotto/sfu"
 )
@@ -19,7 +18,6 @@ type registry struct {
 	mu       sync.Mutex
 	number   uint64
 	sessions map[sessionKey]*entry
-	signals  map[string]time.Time // last beat
 }
 
 type sessionKey struct{ room, peer string }
@@ -29,21 +27,18 @@ type entry struct {
 	state  sessionState
 	joined bool          // by a Join that Serve saw; otherwise an event came first
 	gone   chan struct{} // closed when the session has ended
-
-	owner     string    // the signaling that last named it in a request
-	unclaimed time.Time // since when signaling is there, but not the owner
 }
 
 func newRegistry(node, generation string, publish func(string, []byte)) *registry {
 	return &registry{
 		publish: publish, node: node, generation: generation,
-		sessions: make(map[sessionKey]*entry), signals: make(map[string]time.Time),
+		sessions: make(map[sessionKey]*entry),
 	}
 }
 
 // joined enters a session that the node has made. If the node's event about the end of a former session of that peer is still
 // on its way, it returns the channel to wait for before trying again; force does not wait.
-func (r *registry) joined(key sessionKey, owner string, force bool) (wait <-chan struct{}) {
+func (r *registry) joined(key sessionKey, force bool) (wait <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.sessions[key]
@@ -53,18 +48,9 @@ func (r *registry) joined(key sessionKey, owner string, force bool) (wait <-chan
 	if e == nil {
 		e = r.add(key)
 	}
-	e.joined, e.owner, e.unclaimed = true, owner, time.Time{}
+	e.joined = true
 	r.tell(&event{Kind: kindOpened, Room: key.room, Peer: key.peer})
 	return nil
-}
-
-// claim notes that signaling named a session.
-func (r *registry) claim(key sessionKey, owner string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e := r.sessions[key]; e != nil {
-		e.owner, e.unclaimed = owner, time.Time{}
-	}
 }
 
 // keys lists the sessions.
@@ -166,41 +152,4 @@ func (r *registry) snapshot(signal string) {
 	}
 	p.Last = true
 	send()
-}
-
-// heard notes a beat of signaling and reports whether it is new.
-func (r *registry) heard(now time.Time, signal string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, known := r.signals[signal]
-	if !known && len(r.signals) >= maxSignals {
-		return false
-	}
-	r.signals[signal] = now
-	return !known
-}
-
-// orphans returns the sessions whose owner is away while other signaling has been there for at least the time that it has to
-// claim them. Without any signaling nobody could: those sessions stay.
-func (r *registry) orphans(now time.Time, t Timing) []sessionKey {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, last := range r.signals {
-		if now.Sub(last) > t.Lost {
-			delete(r.signals, id)
-		}
-	}
-	var list []sessionKey
-	for key, e := range r.sessions {
-		_, owned := r.signals[e.owner]
-		switch {
-		case owned || len(r.signals) == 0:
-			e.unclaimed = time.Time{}
-		case e.unclaimed.IsZero():
-			e.unclaimed = now
-		case now.Sub(e.unclaimed) >= t.Orphan:
-			list = append(list, key)
-		}
-	}
-	return list
 }

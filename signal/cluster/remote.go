@@ -114,7 +114,7 @@ func (r *Remote) Join(ctx context.Context, j sfu.JoinRequest) (sfu.JoinReply, er
 	return sfu.JoinReply{Answer: answer}, err
 }
 
-// Update changes a session, and claims it. The errors are those of sfu.Node.Update and ErrNoNode.
+// Update changes a session. The errors are those of sfu.Node.Update and ErrNoNode.
 func (r *Remote) Update(ctx context.Context, u sfu.Update) (sfu.UpdateReply, error) {
 	node, err := r.find(ctx, u.Room)
 	if err != nil {

@@ -103,9 +103,8 @@ func (n *served) run(nc *nats.Conn) error {
 				return cause
 			}
 			return nil
-		case now := <-beat.C:
+		case <-beat.C:
 			n.registry.beat()
-			n.endOrphans(now)
 		}
 	}
 }
@@ -146,10 +145,9 @@ func gone(err error) bool {
 	return errors.Is(err, sfu.ErrUnknownPeer) || errors.Is(err, sfu.ErrUnknownRoom)
 }
 
-// signal handles a beat of signaling. A new one learns of this node at once.
+// signal answers a signaling that starts: it learns of this node at once.
 func (n *served) signal(m *nats.Msg) {
-	b, err := decode[signalBeat](m.Data)
-	if err == nil && ValidNodeID(b.Signal) && n.registry.heard(time.Now(), b.Signal) {
+	if hello, err := decode[signalHello](m.Data); err == nil && ValidNodeID(hello.Signal) {
 		n.log.Info("signaling is there")
 		n.registry.beat()
 	}
@@ -172,7 +170,6 @@ func (n *served) request(m *nats.Msg) {
 		respond(m, "", sfu.ErrBadRequest)
 		return
 	}
-	n.registry.heard(time.Now(), r.Signal)
 	if operation == opSnapshot {
 		n.registry.snapshot(r.Signal)
 		return
@@ -198,23 +195,19 @@ func (n *served) request(m *nats.Msg) {
 
 // perform carries a request out.
 func (n *served) perform(ctx context.Context, operation string, r request) (answer string, err error) {
-	key := sessionKey{r.Room, r.Peer}
 	switch {
 	case operation == opJoin && r.Join != nil:
 		j, err := n.media.Join(ctx, *r.Join)
 		if err == nil {
-			n.joined(sessionKey{r.Join.Room, r.Join.Peer}, r.Signal)
+			n.joined(sessionKey{r.Join.Room, r.Join.Peer})
 		}
 		return j.Answer, err
 	case operation == opUpdate && r.Update != nil:
-		n.registry.claim(sessionKey{r.Update.Room, r.Update.Peer}, r.Signal)
 		u, err := n.media.Update(ctx, *r.Update)
 		return u.Answer, err
 	case operation == opKick:
-		n.registry.claim(key, r.Signal)
 		return "", n.media.Kick(ctx, r.Room, r.Peer)
 	case operation == opLeave:
-		n.registry.claim(key, r.Signal)
 		return "", n.media.Leave(ctx, r.Room, r.Peer)
 	}
 	return "", sfu.ErrBadRequest
@@ -222,8 +215,8 @@ func (n *served) perform(ctx context.Context, operation string, r request) (answ
 
 // joined enters a new session. The node accepted it, so a former session of the peer has ended and its event is on the way; the
 // wait for it keeps that event from ending the new one.
-func (n *served) joined(key sessionKey, owner string) {
-	wait := n.registry.joined(key, owner, false)
+func (n *served) joined(key sessionKey) {
+	wait := n.registry.joined(key, false)
 	if wait == nil {
 		return
 	}
@@ -234,31 +227,11 @@ func (n *served) joined(key sessionKey, owner string) {
 	case <-late.C:
 	case <-n.ctx.Done():
 	}
-	n.registry.joined(key, owner, true)
+	n.registry.joined(key, true)
 }
 
 func respond(m *nats.Msg, answer string, err error) {
 	if m.Reply != "" {
 		_ = m.Respond(encode(reply{Answer: answer, Error: encodeError(err)})) // the asker's time-out covers a loss
-	}
-}
-
-// endOrphans ends sessions that nobody claimed. What finds no room now is found again.
-func (n *served) endOrphans(now time.Time) {
-	for _, key := range n.registry.orphans(now, n.timing) {
-		select {
-		case n.requests <- struct{}{}:
-		default:
-			return
-		}
-		n.log.Info("session ended, nobody claimed it")
-		n.working.Go(func() {
-			defer func() { <-n.requests }()
-			ctx, cancel := context.WithTimeout(n.ctx, n.timing.Request)
-			defer cancel()
-			if gone(n.media.Leave(ctx, key.room, key.peer)) {
-				n.registry.apply(sfu.Event{Kind: sfu.EventClosed, Room: key.room, Peer: key.peer, Reason: sfu.ReasonTimeout})
-			}
-		})
 	}
 }

@@ -34,7 +34,7 @@ const (
 
 // request is every request to a node; which of the fields are set follows from the subject.
 type request struct {
-	Signal  string           `json:"signal"`            // who asks, and thereby claims the session
+	Signal  string           `json:"signal"`            // who asks
 	Timeout int64            `json:"timeout,omitempty"` // ms that the asker waits
 	Room    string           `json:"room,omitempty"`
 	Peer    string           `json:"peer,omitempty"`
@@ -47,8 +47,8 @@ type reply struct {
 	Error  *wireError `json:"error,omitempty"`
 }
 
-// signalBeat says that a Remote lives.
-type signalBeat struct {
+// signalHello says that a Remote starts.
+type signalHello struct {
 	Signal string `json:"signal"`
 }
 
