@@ -272,7 +272,7 @@ func (s *schema) checkKind(t *testing.T, path string, typ reflect.Type, node map
 	case reflect.PointerTo(typ).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		want = "string"
 	case typ == reflect.TypeFor[Source]():
-		if len(node["enum"].([]any)) != len(Sources()) {
+		if sources := Sources(); len(node["enum"].([]any)) != len(sources) {
 			t.Errorf("%s: enum %v", path, node["enum"])
 		}
 		return
