@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -78,7 +79,7 @@ func loopback(t *testing.T, tcp bool) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shard := ShardConfig{Conn: conn}
+	shard := ShardConfig{Conn: conn, Offload: os.Getenv("SOTTO_TEST_OFFLOAD")} // to run all tests on each path
 	if tcp {
 		if shard.TCP, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)

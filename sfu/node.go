@@ -129,8 +129,12 @@ func (n *Node) startShard(c ShardConfig) (_ *served, err error) {
 		Logger: n.log.Named("shard"),
 	}
 	_, _ = rand.Read(cfg.Seed[:])
+	offload, err := transport.ParseOffload(c.Offload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if udp, ok := c.Conn.(*net.UDPConn); ok {
-		if cfg.Bind, err = transport.NewUDPBind(udp); err != nil {
+		if cfg.Bind, err = transport.NewUDPBind(udp, offload); err != nil {
 			return nil, err
 		}
 	} else {

@@ -33,6 +33,9 @@ type Config struct {
 type ShardConfig struct {
 	// Conn carries UDP. A *net.UDPConn gets the fast path; anything else (a virtual network) works through its interface.
 	Conn net.PacketConn
+	// Offload bounds what a *net.UDPConn asks of the kernel: "auto" or empty is all that works (segmentation offload in
+	// batches), "sendmmsg" batches without offload, "off" makes a system call for each datagram. Linux only.
+	Offload string
 	// TCP accepts ICE over TCP (RFC 6544 passive candidates, RFC 4571 framing); nil = none.
 	TCP net.Listener
 	// Candidates are the UDP addresses that answers advertise; empty = Conn's own address.
@@ -182,4 +185,16 @@ type Stats struct {
 	Joins                                                 map[string]uint64 // by result: ok or the reason of refusal
 	PeerFaults                                            uint64            // sessions given up by the panic barrier
 	EventsCoalesced                                       uint64
+
+	SocketPaths map[string]uint64 // shards by the way their datagrams take into the kernel, now
+	Socket      SocketStats
+}
+
+// SocketStats counts what the shards handed to the kernel. Packets per message say how well runs form, messages per call how
+// large the fan-outs are.
+type SocketStats struct {
+	Messages uint64 // datagrams, or runs of them in one message
+	Calls    uint64 // system calls
+	Refused  uint64 // runs that the kernel did not segment
+	Waits    uint64 // times that a socket's buffer was full
 }

@@ -10,7 +10,11 @@ import (
 
 // Stats returns the node's counters: those of the shards as of their last snapshot, at most about a second ago.
 func (n *Node) Stats() Stats {
-	st := Stats{Shards: len(n.shards), Drops: map[string]uint64{}, AudioLatency: newHistogram(), VideoLatency: newHistogram()}
+	st := Stats{Shards: len(n.shards), Drops: map[string]uint64{}, AudioLatency: newHistogram(), VideoLatency: newHistogram(),
+		SocketPaths: map[string]uint64{}}
+	for p := range transport.NumSendPaths {
+		st.SocketPaths[transport.SendPath(p).String()] = 0
+	}
 	n.mu.Lock()
 	st.Rooms, st.Peers = len(n.rooms), len(n.sessions)
 	st.Joins = maps.Clone(n.joins)
@@ -47,6 +51,11 @@ func (st *Stats) add(s *shard.Stats) {
 	st.LayerSwitches += s.Room.LayerSwitches
 	st.PeerFaults += s.Faults
 	st.EventsCoalesced += s.NoticesMerged
+	st.SocketPaths[s.Transport.Socket.Path.String()]++
+	st.Socket.Messages += s.Transport.Socket.Messages
+	st.Socket.Calls += s.Transport.Socket.Calls
+	st.Socket.Refused += s.Transport.Socket.Refused
+	st.Socket.Waits += s.Transport.Socket.Waits
 	// Every reason is listed, also at zero, so that a rate over it is defined from the start.
 	for i, n := range s.Drops {
 		st.Drops[shard.DropReason(i).String()] += n

@@ -16,7 +16,7 @@ var ErrBindClosed = errors.New("transport: bind closed")
 const maxDatagram = 2048
 
 // Bind is a UDP socket as a shard uses it. The implementations are NewUDPBind
-// (plain system calls), PacketBind (any net.PacketConn, for simulated
+// (system calls in batches), PacketBind (any net.PacketConn, for simulated
 // networks) and ChanBind (in memory, for virtual time).
 type Bind interface {
 	// ReadBatch blocks until there is at least one datagram, the deadline has
@@ -42,7 +42,7 @@ type Bind interface {
 type Datagram struct {
 	Data []byte
 	From netip.AddrPort // IPv4 addresses in 4-byte form
-	At   time.Time      // when the batch came out of the socket
+	At   time.Time      // when the kernel, or else the bind, got it; not in the future
 	// Stream is the ICE-TCP connection it came on, nil for UDP.
 	Stream *StreamConn
 }
@@ -67,9 +67,23 @@ func (r *Run) next() []byte {
 	return head
 }
 
+// cut takes up to most datagrams off the run, no more than one UDP datagram
+// may hold in all.
+func (r *Run) cut(most int) Run {
+	head := *r
+	if r.Segment > 0 && r.Segment < len(r.Data) {
+		most = max(min(most, maxRunBytes/r.Segment), 1)
+		if n := most * r.Segment; n < len(r.Data) {
+			head.Data = r.Data[:n]
+		}
+	}
+	r.Data = r.Data[len(head.Data):]
+	return head
+}
+
 // datagrams returns how many there are in the run.
 func (r *Run) datagrams() int {
-	if r.Segment <= 0 {
+	if r.Segment <= 0 || r.Segment >= len(r.Data) {
 		return 1
 	}
 	return (len(r.Data) + r.Segment - 1) / r.Segment

@@ -80,9 +80,12 @@ func eachBind(t *testing.T, test func(t *testing.T, b Bind, w wire)) {
 		}
 	}
 	packetBind := func(c *net.UDPConn) (Bind, error) { return NewPacketBind(c), nil }
-	t.Run("udp4", socket("udp4", "127.0.0.1", "127.0.0.1", NewUDPBind))
-	t.Run("udp6", socket("udp6", "::1", "::1", NewUDPBind))
-	t.Run("dual stack", socket("udp", "::", "127.0.0.1", NewUDPBind))
+	for o := OffloadAuto; o <= OffloadOff; o++ {
+		udp := func(c *net.UDPConn) (Bind, error) { return NewUDPBind(c, o) }
+		t.Run("udp4 "+o.String(), socket("udp4", "127.0.0.1", "127.0.0.1", udp))
+		t.Run("udp6 "+o.String(), socket("udp6", "::1", "::1", udp))
+		t.Run("dual stack "+o.String(), socket("udp", "::", "127.0.0.1", udp))
+	}
 	t.Run("packet", socket("udp4", "127.0.0.1", "127.0.0.1", packetBind))
 	t.Run("chan", func(t *testing.T) {
 		b := NewChanBind(netip.MustParseAddrPort("192.0.2.1:443"), 256)
@@ -211,7 +214,7 @@ func TestBind_closes(t *testing.T) {
 
 // An address nobody can reach, or nobody listens at, hinders nobody.
 func TestUDPBind_survivesUnreachableDestinations(t *testing.T) {
-	b, err := NewUDPBind(listenLoopback(t, "udp4", "127.0.0.1"))
+	b, err := NewUDPBind(listenLoopback(t, "udp4", "127.0.0.1"), OffloadAuto)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +247,7 @@ func TestUDPBind_survivesUnreachableDestinations(t *testing.T) {
 }
 
 func TestUDPBind_allocatesNothing(t *testing.T) {
-	b, err := NewUDPBind(listenLoopback(t, "udp4", "127.0.0.1"))
+	b, err := NewUDPBind(listenLoopback(t, "udp4", "127.0.0.1"), OffloadAuto)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +275,7 @@ func TestUDPBind_allocatesNothing(t *testing.T) {
 func BenchmarkUDPBind_read(b *testing.B) {
 	for _, burst := range []int{1, 6, 24} {
 		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
-			bind, err := NewUDPBind(listenLoopback(b, "udp4", "127.0.0.1"))
+			bind, err := NewUDPBind(listenLoopback(b, "udp4", "127.0.0.1"), OffloadAuto)
 			if err != nil {
 				b.Fatal(err)
 			}

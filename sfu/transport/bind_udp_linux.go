@@ -9,12 +9,10 @@ import (
 	"time"
 )
 
-// udpBatch is the most datagrams that one ReadBatch returns: about ten video
-// frames' bursts, 128 KiB of buffers.
-const udpBatch = 64
-
-// udpBind reads and writes a *net.UDPConn one datagram per system call. It
-// waits in the runtime's poller and then takes what is there without waiting.
+// udpBind reads and writes a *net.UDPConn in batches: recvmmsg with UDP_GRO,
+// sendmmsg with UDP_SEGMENT, or less where the kernel or the setting says so.
+// It waits in the runtime's poller and then takes what is there without
+// waiting.
 type udpBind struct {
 	conn   *net.UDPConn
 	raw    syscall.RawConn
@@ -22,50 +20,53 @@ type udpBind struct {
 	woken  atomic.Bool
 	closed atomic.Bool
 
-	// Of the reading goroutine.
-	buffers  [][]byte
-	receiver receiver
-	drain    func(fd uintptr) bool // receives until dst is full or nothing is there
-	peek     func(fd uintptr)      // drain for RawConn.Control
-	dst      []Datagram
-	n        int
-	failure  error
+	receiver receiver // of the reading goroutine
+	sender   sender
+
+	// Made once: a closure per call would be an allocation per batch.
+	drain, push      func(fd uintptr) bool // for RawConn.Read and Write, which wait
+	peek, pushNoWait func(fd uintptr)      // for RawConn.Control, which does not
 }
 
 // NewUDPBind makes a Bind of conn, which it owns from then on. The kernel
 // buffers are enlarged as far as the system allows.
-func NewUDPBind(conn *net.UDPConn) (Bind, error) {
+func NewUDPBind(conn *net.UDPConn, offload Offload) (Bind, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	enlargeBuffers(conn)
-	b := &udpBind{conn: conn, raw: raw, buffers: make([][]byte, udpBatch)}
+	b := &udpBind{conn: conn, raw: raw}
 	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		b.local = unmap(a.AddrPort())
 	}
-	all := make([]byte, udpBatch*maxDatagram)
-	for i := range b.buffers {
-		b.buffers[i] = all[i*maxDatagram : (i+1)*maxDatagram : (i+1)*maxDatagram]
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		b.receiver.init(int(fd), offload)
+		failed = b.sender.init(int(fd), offload)
+	}); err != nil || failed != nil {
+		return nil, errors.Join(err, failed)
 	}
-	// Made once: a closure per call would be an allocation per batch.
-	b.drain = func(fd uintptr) bool { return b.receive(fd) }
-	b.peek = func(fd uintptr) { b.receive(fd) }
+	b.drain = b.receiver.receive
+	b.peek = func(fd uintptr) { b.receiver.receive(fd) }
+	b.push = b.sender.transmit
+	b.pushNoWait = func(fd uintptr) { b.sender.transmit(fd) }
 	return b, nil
 }
 
 // ReadBatch implements Bind.
 func (b *udpBind) ReadBatch(dst []Datagram, deadline time.Time) (int, error) {
-	b.dst, b.n, b.failure = dst[:min(len(dst), udpBatch)], 0, nil
-	if len(b.dst) == 0 {
-		return 0, nil
+	r := &b.receiver
+	if n := r.deliver(dst); n > 0 || len(dst) == 0 {
+		return n, nil // the rest of the batch before
 	}
+	r.want, r.failure = min(len(dst), receiveMessages), nil
 	// Under load there is always something: no timer is touched then.
 	if err := b.raw.Control(b.peek); err != nil {
 		return 0, b.readError(err)
 	}
-	if b.n > 0 || b.failure != nil {
-		return b.finish()
+	if r.next < r.last || r.failure != nil {
+		return b.deliver(dst)
 	}
 	if !deadline.IsZero() && !deadline.After(time.Now()) {
 		b.woken.Store(false)
@@ -83,18 +84,14 @@ func (b *udpBind) ReadBatch(dst []Datagram, deadline time.Time) (int, error) {
 		b.woken.Store(false)
 		return 0, b.readError(err)
 	}
-	return b.finish()
+	return b.deliver(dst)
 }
 
-func (b *udpBind) finish() (int, error) {
-	if b.failure != nil && b.n == 0 {
-		return 0, b.readError(b.failure)
+func (b *udpBind) deliver(dst []Datagram) (int, error) {
+	if err := b.receiver.failure; err != nil {
+		return 0, b.readError(err)
 	}
-	now := time.Now()
-	for i := range b.dst[:b.n] {
-		b.dst[i].At = now
-	}
-	return b.n, nil
+	return b.receiver.deliver(dst), nil
 }
 
 // readError turns a passed deadline into "nothing", and errors that a remote
@@ -112,24 +109,44 @@ func (b *udpBind) readError(err error) error {
 	return err
 }
 
-// WriteBatch implements Bind.
+// WriteBatch implements Bind. Where the socket's buffer stays full for
+// fullBufferWait, the rest is dropped.
 func (b *udpBind) WriteBatch(runs []Run) (int, error) {
-	sent := 0
-	for _, r := range runs {
-		for {
-			_, err := b.conn.WriteToUDPAddrPort(r.next(), r.To)
-			if err == nil {
-				sent++
-			} else if b.closed.Load() || errors.Is(err, net.ErrClosed) {
-				return sent, ErrBindClosed
-			}
-			if len(r.Data) == 0 {
-				break
-			}
+	s := &b.sender
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent, s.runs = 0, runs
+	defer s.forget()
+	for s.fill() {
+		err := b.raw.Control(b.pushNoWait)
+		if err == nil && s.at < s.n {
+			err = b.waitAndPush()
+		}
+		switch {
+		case b.closed.Load():
+			return s.sent, ErrBindClosed
+		case err != nil || s.at < s.n:
+			return s.sent, nil
 		}
 	}
-	return sent, nil
+	if b.closed.Load() {
+		return s.sent, ErrBindClosed
+	}
+	return s.sent, nil
 }
+
+// waitAndPush is for a full buffer, which is rare enough to set a timer.
+func (b *udpBind) waitAndPush() error {
+	b.sender.waits.Add(1)
+	if err := b.conn.SetWriteDeadline(time.Now().Add(fullBufferWait)); err != nil {
+		return err
+	}
+	err := b.raw.Write(b.push)
+	return errors.Join(err, b.conn.SetWriteDeadline(time.Time{}))
+}
+
+// SocketStats returns the counters of the sending side. Any goroutine.
+func (b *udpBind) SocketStats() SocketStats { return b.sender.stats() }
 
 // Wake implements Bind.
 func (b *udpBind) Wake() {

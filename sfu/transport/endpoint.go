@@ -290,6 +290,11 @@ func (e *Endpoint) drop(r DropReason) { e.stats.Drops[r]++ }
 // so that their share may be a moment old.
 func (e *Endpoint) Stats() Stats {
 	s := e.stats
+	if r, ok := e.bind.(socketReporter); ok {
+		s.Socket = r.SocketStats()
+	} else {
+		s.Socket.Path = PathPortable
+	}
 	s.LibraryWarnings = e.logger.warnings.Load()
 	e.streams.addTo(&s)
 	return s

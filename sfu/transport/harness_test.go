@@ -204,7 +204,7 @@ func virtual(t testing.TB) *network {
 
 func loopback(t testing.TB) *network {
 	t.Helper()
-	bind, err := NewUDPBind(listenLoopback(t, "udp4", "127.0.0.1"))
+	bind, err := NewUDPBind(listenLoopback(t, "udp4", "127.0.0.1"), OffloadAuto)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,6 +87,7 @@ type Stats struct {
 	StreamsUnchecked       uint64 // closed without a valid first frame or check
 	LibraryWarnings        uint64 // what pion would have logged at warning or error
 	Drops                  [NumDropReasons]uint64
+	Socket                 SocketStats
 	Sessions               int // now
 	Streams                int // now
 }

@@ -42,7 +42,7 @@ type options struct {
 	json      bool
 	serve     bool
 	inProcess bool
-	shards    int
+	setup     setup
 }
 
 func parse(args []string) (options, error) {
@@ -62,7 +62,9 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.scenario.Joins, "joins", 4, "participants that join at the same time")
 	fs.StringVar(&o.url, "url", "", "signaling `URL` of a running server (ws://host:port/ws); empty starts one")
 	fs.IntVar(&o.pid, "pid", 0, "process id of the running server, for its CPU time (Linux)")
-	fs.IntVar(&o.shards, "shards", 1, "shards of the server that is started")
+	fs.IntVar(&o.setup.shards, "shards", 1, "shards of the server that is started")
+	fs.StringVar(&o.setup.offload, "socket-offload", "auto", "what its sockets ask of the kernel: auto, sendmmsg or off")
+	fs.IntVar(&o.setup.cpu, "cpu", -1, "pin the server process to this `core`; -1 is all (Linux)")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	fs.BoolVar(&o.serve, "serve", false, "be the server of another bench process: reads commands from standard input")
 	fs.BoolVar(&o.inProcess, "in-process", false, "run the server in this process; CPU time is then that of everything")
@@ -85,7 +87,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%w: 1 to 255 participants in a room, at least one publisher", errUsage)
 	case s.Publishers > 49:
 		return o, fmt.Errorf("%w: at most 49 publishers in a room", errUsage)
-	case s.Duration <= 0 || s.Joins < 1 || o.shards < 1 || s.KbitPerSec < 10:
+	case s.Duration <= 0 || s.Joins < 1 || o.setup.shards < 1 || s.KbitPerSec < 10:
 		return o, fmt.Errorf("%w: durations, rates and counts are positive", errUsage)
 	}
 	if s.Video != "synthetic" {
@@ -101,16 +103,16 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if o.serve {
-		return serve(ctx, o.shards, os.Stdin, stdout)
+		return serve(ctx, o.setup, os.Stdin, stdout)
 	}
 	var target server
 	switch {
 	case o.url != "":
 		target = &running{address: o.url, pid: o.pid}
 	case o.inProcess:
-		target, err = startHere(o.shards)
+		target, err = startHere(o.setup)
 	default:
-		target, err = startChild(o.shards)
+		target, err = startChild(o.setup)
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,6 +68,18 @@ func (r *running) usage() (usage, error) {
 	return usage{CPU: time.Duration(user+system) * tick}, errors.Join(err1, err2)
 }
 
+// setup is how a server is started.
+type setup struct {
+	shards  int
+	offload string // sfu.ShardConfig.Offload
+	cpu     int    // core of a process of its own; -1 = all
+}
+
+// args are the flags that tell a child.
+func (s setup) args() []string {
+	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu)}
+}
+
 // local is a server in this process.
 type local struct {
 	node    *sfu.Node
@@ -76,20 +89,20 @@ type local struct {
 	done    chan struct{}
 }
 
-func startHere(shards int) (*local, error) {
+func startHere(setup setup) (*local, error) {
 	var cfg sfu.Config
 	closeAll := func() {
 		for _, s := range cfg.Shards {
 			_ = s.Conn.Close()
 		}
 	}
-	for range shards {
+	for range setup.shards {
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			closeAll()
 			return nil, err
 		}
-		cfg.Shards = append(cfg.Shards, sfu.ShardConfig{Conn: conn})
+		cfg.Shards = append(cfg.Shards, sfu.ShardConfig{Conn: conn, Offload: setup.offload})
 	}
 	node, err := sfu.New(cfg)
 	if err != nil {
@@ -142,8 +155,13 @@ func (s *local) close() {
 }
 
 // serve is the server process: it prints its URL, answers each line of in with a usage, and ends with in.
-func serve(ctx context.Context, shards int, in io.Reader, out io.Writer) error {
-	s, err := startHere(shards)
+func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error {
+	if setup.cpu >= 0 {
+		if err := pin(setup.cpu); err != nil {
+			return err
+		}
+	}
+	s, err := startHere(setup)
 	if err != nil {
 		return err
 	}
@@ -165,6 +183,27 @@ func serve(ctx context.Context, shards int, in io.Reader, out io.Writer) error {
 	return lines.Err()
 }
 
+// pin moves all threads of this process to one core and lets one of them run Go at a time.
+func pin(cpu int) error {
+	runtime.GOMAXPROCS(1)
+	var set unix.CPUSet
+	set.Set(cpu)
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("bench: threads of the server: %w", err)
+	}
+	for _, t := range threads {
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		if err := unix.SchedSetaffinity(tid, &set); err != nil {
+			return fmt.Errorf("bench: core %d: %w", cpu, err)
+		}
+	}
+	return nil // threads to come inherit it
+}
+
 // child is a server in a process of its own.
 type child struct {
 	cmd     *exec.Cmd
@@ -174,12 +213,12 @@ type child struct {
 	mu      sync.Mutex // one question at a time
 }
 
-func startChild(shards int) (*child, error) {
+func startChild(setup setup) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self, "bench", "-serve", "-shards", strconv.Itoa(shards))}
+	c := &child{cmd: exec.Command(self, append([]string{"bench", "-serve"}, setup.args()...)...)}
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
