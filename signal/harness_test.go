@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,13 +35,17 @@ type recorder struct {
 	calls  []string
 	peers  map[string]bool // "room/peer" with a session
 	wishes map[string][]sfu.Wish
+	slots  map[string][]sfu.Slot // "room/peer", for the snapshot
 	events chan sfu.Event
+	mute   bool          // Events says nothing, not even that it has said all
+	broken chan struct{} // closed: the stream of events ends
 	fail   error         // what Join and Update return
 	block  chan struct{} // Join waits for it, if set
 }
 
 func newRecorder() *recorder {
-	return &recorder{peers: map[string]bool{}, wishes: map[string][]sfu.Wish{}, events: make(chan sfu.Event, 64)}
+	return &recorder{peers: map[string]bool{}, wishes: map[string][]sfu.Wish{},
+		slots: map[string][]sfu.Slot{}, events: make(chan sfu.Event, 64), broken: make(chan struct{})}
 }
 
 func (r *recorder) Join(ctx context.Context, q sfu.JoinRequest) (sfu.JoinReply, error) {
@@ -110,23 +117,86 @@ func (r *recorder) drop(call, room, peer string) error {
 }
 
 func (r *recorder) Events(ctx context.Context) (<-chan sfu.Event, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	broken := r.broken
+	select {
+	case <-broken:
+		return nil, errors.New("no node")
+	default:
+	}
+	var snapshot []sfu.Event
+	for key := range r.peers {
+		room, peer, _ := strings.Cut(key, "/")
+		snapshot = append(snapshot, sfu.Event{Kind: sfu.EventConnected, Room: room, Peer: peer})
+		if slots := r.slots[key]; slots != nil {
+			snapshot = append(snapshot, sfu.Event{Kind: sfu.EventSlots, Room: room, Peer: peer, Slots: slots})
+		}
+	}
+	snapshot = append(snapshot, sfu.Event{Kind: sfu.EventSynced})
+	if r.mute {
+		snapshot = nil
+	}
 	out := make(chan sfu.Event)
 	go func() {
 		defer close(out)
 		for {
-			select {
-			case <-ctx.Done():
-				return
-			case e := <-r.events:
+			var e sfu.Event
+			if len(snapshot) > 0 {
+				e, snapshot = snapshot[0], snapshot[1:]
+			} else {
 				select {
-				case out <- e:
 				case <-ctx.Done():
 					return
+				case <-broken:
+					return
+				case e = <-r.events:
 				}
+			}
+			select {
+			case out <- e:
+			case <-ctx.Done():
+				return
 			}
 		}
 	}()
 	return out, nil
+}
+
+// fill says what the slots of a client carry.
+func (r *recorder) fill(c *client, slots ...sfu.Slot) {
+	room := c.w.room().String()
+	r.set(func() { r.slots[room+"/"+c.conn.String()] = slots })
+	r.events <- sfu.Event{Kind: sfu.EventSlots, Room: room, Peer: c.conn.String(), Slots: slots}
+}
+
+// plug is the service's way to the media node, which a crash pulls.
+type plug struct {
+	Media
+	pulled atomic.Bool
+}
+
+var errPulled = errors.New("nobody hears this")
+
+func (p *plug) Join(ctx context.Context, q sfu.JoinRequest) (sfu.JoinReply, error) {
+	if p.pulled.Load() {
+		return sfu.JoinReply{}, errPulled
+	}
+	return p.Media.Join(ctx, q)
+}
+
+func (p *plug) Update(ctx context.Context, u sfu.Update) (sfu.UpdateReply, error) {
+	if p.pulled.Load() {
+		return sfu.UpdateReply{}, errPulled
+	}
+	return p.Media.Update(ctx, u)
+}
+
+func (p *plug) Leave(ctx context.Context, room, peer string) error {
+	if p.pulled.Load() {
+		return errPulled
+	}
+	return p.Media.Leave(ctx, room, peer)
 }
 
 func (r *recorder) set(change func()) {
@@ -182,7 +252,9 @@ func (p *pipes) dial() (net.Conn, error) {
 type world struct {
 	t      *testing.T
 	server *Server
+	config Config
 	media  *recorder
+	plug   *plug
 	pipes  *pipes
 	logs   *observer.ObservedLogs
 	link   ed25519.PrivateKey
@@ -190,8 +262,44 @@ type world struct {
 
 const testHost = "meet.example"
 
-// inBubble runs f with a running service in virtual time.
+// inBubble runs f with a running service of open rooms in virtual time.
 func inBubble(t *testing.T, limits Limits, f func(w *world)) {
+	t.Helper()
+	inBubbleWith(t, Config{OpenRooms: true, Limits: limits}, f)
+}
+
+// start starts the service.
+func (w *world) start() {
+	w.t.Helper()
+	w.plug = &plug{Media: w.media}
+	w.config.Media = w.plug
+	var err error
+	if w.server, err = New(w.config); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// crash is kill -9: every connection is cut, and nothing reaches the node.
+func (w *world) crash() {
+	w.t.Helper()
+	w.plug.pulled.Store(true)
+	w.server.cancel()
+	w.stop()
+}
+
+func (w *world) stop() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	if err := w.server.Close(ctx); err != nil {
+		w.t.Errorf("close: %v", err)
+	}
+	if st := w.server.Stats(); st.Sessions != 0 || st.Rooms != 0 || st.Members != 0 {
+		w.t.Errorf("left over: %+v", st)
+	}
+}
+
+func inBubbleWith(t *testing.T, config Config, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
@@ -201,28 +309,21 @@ func inBubble(t *testing.T, limits Limits, f func(w *world)) {
 		}
 		w := &world{t: t, media: newRecorder(), logs: logs, link: link,
 			pipes: &pipes{conns: make(chan net.Conn), done: make(chan struct{})}}
-		w.server, err = New(Config{Media: w.media, Logger: zap.New(core), OpenRooms: true, Limits: limits})
-		if err != nil {
-			t.Fatal(err)
-		}
-		hs := &http.Server{Handler: w.server, ReadHeaderTimeout: 5 * time.Second}
+		w.config = config
+		w.config.Logger = zap.New(core)
+		w.start()
+		hs := &http.Server{ReadHeaderTimeout: 5 * time.Second,
+			Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.server.ServeHTTP(rw, r) })}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
 			_ = hs.Serve(w.pipes)
 		}()
 		f(w)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := w.server.Close(ctx); err != nil {
-			t.Errorf("close: %v", err)
-		}
+		w.stop()
 		_ = hs.Close()
 		<-served
-		if st := w.server.Stats(); st.Sessions != 0 || st.Rooms != 0 || st.Members != 0 {
-			t.Errorf("left over: %+v", st)
-		}
-		if n := w.media.sessions(); n != 0 {
+		if n := w.media.sessions(); n != 0 && config.ResumeKey == nil {
 			t.Errorf("%d media sessions left", n)
 		}
 	})
@@ -237,6 +338,10 @@ type client struct {
 	leaf  int
 	peers []protocol.Peer
 	hello *protocol.Hello
+
+	resume string           // token of the latest welcome
+	seq    uint64           // of the latest envelope
+	tracks []protocol.Track // what it says of itself when it resumes
 
 	in   chan received
 	done chan struct{}
@@ -310,6 +415,9 @@ func (c *client) next() received {
 	c.t.Helper()
 	select {
 	case r := <-c.in:
+		if len(r.envelope) > protocol.SequenceSize {
+			c.seq = binary.BigEndian.Uint64(r.envelope)
+		}
 		return r
 	case <-time.After(2 * time.Minute): // virtual
 		c.t.Fatal("nothing came")
@@ -395,8 +503,51 @@ func (w *world) join() *client {
 	c := w.open()
 	c.send(c.connectMessage())
 	welcome := expect[*protocol.Welcome](c)
-	c.leaf, c.peers = welcome.Leaf, welcome.Peers
+	c.leaf, c.peers, c.resume = welcome.Leaf, welcome.Peers, welcome.Resume
+	if welcome.Resumed || welcome.Lost || c.resume == "" {
+		w.t.Errorf("welcome %+v", welcome)
+	}
 	return c
+}
+
+// resumeMessage continues the participation of before over c.
+func (c *client) resumeMessage(before *client) *protocol.Connect {
+	c.conn, c.leaf, c.seq, c.resume = before.conn, before.leaf, before.seq, before.resume
+	m := c.connectMessage()
+	m.Resume = &protocol.Resume{Token: before.resume, LastSeq: before.seq, Tracks: before.tracks}
+	return m
+}
+
+// back resumes a participation, and checks that it is the same.
+func (w *world) back(before *client, lost bool) *client {
+	w.t.Helper()
+	c := w.open()
+	c.send(c.resumeMessage(before))
+	welcome := expect[*protocol.Welcome](c)
+	if !welcome.Resumed || welcome.Lost != lost || welcome.Leaf != before.leaf || welcome.Resume == "" {
+		w.t.Errorf("welcome %+v, want leaf %d, lost %v", welcome, before.leaf, lost)
+	}
+	c.peers, c.resume = welcome.Peers, welcome.Resume
+	return c
+}
+
+// say sends an envelope to everybody that begins with n.
+func (c *client) say(n byte) {
+	c.t.Helper()
+	e := c.envelope(protocol.ConnID{}, 300)
+	e[protocol.EnvelopeHeaderSize] = n
+	c.write(websocket.MessageBinary, e)
+}
+
+// hears is that envelope of another.
+func (c *client) hears(from *client, n byte) {
+	c.t.Helper()
+	before := c.seq
+	r := c.next()
+	seq, e, err := protocol.ParseRelayed(r.envelope)
+	if err != nil || e.From != from.conn || e.Sealed[0] != n || seq <= before || seq > protocol.MaxSequence {
+		c.t.Fatalf("got %T %+v, envelope %d (%d after %d), %v, %v", r.msg, r.msg, e.Sealed, seq, before, err, r.err)
+	}
 }
 
 func (c *client) envelope(to protocol.ConnID, sealed int) []byte {
