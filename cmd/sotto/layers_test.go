@@ -45,6 +45,7 @@ func rules() []rule {
 	const core = "layer 0 is pure: time is a parameter, nothing blocks, so that it runs in virtual time and is tested in microseconds"
 	list := []rule{
 		{dir: "sfu/room", allow: pureCore, pure: true, reason: "a room is a plain value owned by one goroutine; sockets, clocks and logs belong to the shard"},
+		{dir: "sfu/sim", allow: slices.Concat(pureCore, []string{"sotto/sfu/room"}), pure: true, reason: "the simulator runs a room in virtual time: what it measures must not depend on the machine"},
 		{dir: "sfu/transport", allow: slices.Concat(pureCore, pionServer, []string{"golang.org/x/sys/unix"}), reason: "the transport is the only place that knows pion's server-side packages, and it knows nothing of rooms"},
 		{dir: "sfu/shard", allow: slices.Concat(pureCore, zapLogger, []string{"sotto/sfu/room", "sotto/sfu/transport"}), reason: "the shard joins room and transport and knows nothing of signaling"},
 		{dir: "sfu", allow: slices.Concat(pureCore, zapLogger, []string{"sotto/sfu/room", "sotto/sfu/transport", "sotto/sfu/shard"}), reason: "the node is used by signaling, not the other way round"},
@@ -58,7 +59,8 @@ func rules() []rule {
 		{dir: "e2ee/...", allow: []string{"sotto/e2ee/...", "sotto/signal/protocol"}, reason: "the encryption stands on the standard library alone, so that it can be reviewed alone"},
 		{dir: "metrics", allow: slices.Concat(promClient, []string{"sotto/sfu", "sotto/signal"}), reason: "metrics read snapshots"},
 		{dir: "cmd/sotto/internal/bench", allow: slices.Concat(pionEndpoints, zapLogger, []string{"sotto/...", "golang.org/x/sys/unix"}), reason: "the load generator is both ends"},
-		{dir: "cmd/sotto", allow: slices.Concat(zapLogger, promClient, []string{"sotto/..."}), reason: "the binary wires and holds no logic"},
+		{dir: "cmd/sotto/internal/config", allow: []string{"go.yaml.in/yaml/v3"}, reason: "the configuration is data: it knows nobody who uses it"},
+		{dir: "cmd/sotto", allow: slices.Concat(zapLogger, promClient, []string{"sotto/...", "github.com/nats-io/nats.go"}), reason: "the binary wires and holds no logic"},
 	}
 	for _, p := range pureCore {
 		if dir, ours := strings.CutPrefix(p, "sotto/"); ours {

@@ -1,6 +1,10 @@
 // Command sotto is the whole system in one binary.
 //
 //	sotto dev     signaling, media node, page and metrics in one process, for this machine
+//	sotto signal  signaling and page, with the engine that media nodes connect to
+//	sotto sfu     a media node
+//	sotto token   makes join tokens
+//	sotto config  checks, prints and documents the configuration
 //	sotto bench   rooms of native participants against a node; prints packets, loss, latency and CPU per packet
 //	sotto version the build
 //
@@ -19,6 +23,7 @@ import (
 	"syscall"
 
 	"sotto/cmd/sotto/internal/bench"
+	"sotto/cmd/sotto/internal/config"
 )
 
 func main() {
@@ -29,14 +34,20 @@ func main() {
 
 const usage = `sotto: encrypted group video
 
-  sotto dev [flags]      everything in one process, for trying it out
-  sotto bench [flags]    measure a media node with native participants
-  sotto version          print the build
+  sotto dev [flags]        everything in one process, for trying it out
+  sotto signal [flags]     signaling and page
+  sotto sfu [flags]        a media node
+  sotto token create       make a join token
+  sotto config check|print|docs
+                           look at the configuration
+  sotto bench [flags]      measure a media node with native participants
+  sotto version            print the build
 
 'sotto COMMAND -h' shows the flags of a command.
 `
 
-// run carries out one command and returns the exit status: 0 done, 1 failed, 2 called wrongly.
+// run carries out one command and returns the exit status: 0 done, 1 failed, 2 called or configured
+// wrongly.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
@@ -46,6 +57,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch name, rest := args[0], args[1:]; name {
 	case "dev":
 		err = dev(ctx, rest, stdout, stderr)
+	case "signal":
+		err = runSignal(ctx, rest, stdout, stderr)
+	case "sfu":
+		err = runSFU(ctx, rest, stdout, stderr)
+	case "token":
+		err = tokenCommand(ctx, rest, stdout, stderr)
+	case "config":
+		err = configCommand(ctx, rest, stdout, stderr)
 	case "bench":
 		err = bench.Run(ctx, rest, stdout)
 	case "version":
@@ -59,15 +78,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
-	case errors.Is(err, errUsage):
-		return 2 // the flag package has said what is wrong
+	case errors.Is(err, errUsage), errors.Is(err, config.ErrUsage):
+		return 2 // it has been said what is wrong
+	case errors.Is(err, config.ErrInvalid):
+		fmt.Fprintf(stderr, "sotto: %v\n", err)
+		return 2
 	}
 	fmt.Fprintf(stderr, "sotto: %v\n", err)
 	return 1
 }
 
-// errUsage marks an error that was printed already, with the flags that exist.
-var errUsage = errors.New("wrong flags")
+// errUsage marks an error that was printed already.
+var errUsage = errors.New("called wrongly")
 
 // version names the build by its commit where the toolchain recorded one.
 func version() string {
