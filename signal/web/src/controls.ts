@@ -4,6 +4,7 @@ import { announce, el, on } from "./dom.ts";
 import { icon, type IconName } from "./icons.ts";
 import type { DeviceKind, LocalMedia } from "./local_media.ts";
 import type { Problem } from "./problems.ts";
+import type { ScreenShare } from "./screen_share.ts";
 
 const toggles = {
   mic: { face: { on: "mic", off: "micOff" }, key: "M", name: "Microphone", verb: { on: "Mute", off: "Unmute" } },
@@ -27,6 +28,24 @@ export function toggle(local: LocalMedia, kind: DeviceKind): { button: HTMLButto
     caption.textContent = t.verb[now];
     button.title = `${t.verb[now]} (${t.key})`;
     button.classList.toggle("off", !isOn);
+  };
+  render();
+  return { button, render };
+}
+
+/** shareButton shares the screen; render() brings it up to date. */
+export function shareButton(share: ScreenShare): { button: HTMLButtonElement; render: () => void } {
+  const face = el("span", { class: "face" });
+  const caption = el("span", { class: "caption" });
+  const button = el("button", { type: "button", class: "control", "data-share": "", "aria-keyshortcuts": "P" }, face, caption);
+  on(button, "click", () => void share.toggle());
+  const render = (): void => {
+    const text = share.on ? "Stop sharing" : "Share screen";
+    button.title = `${text} (P)`;
+    button.classList.toggle("on", share.on);
+    if (caption.textContent === text) return;
+    caption.textContent = text;
+    face.replaceChildren(icon(share.on ? "screenOff" : "screen"));
   };
   render();
   return { button, render };

@@ -70,8 +70,10 @@ export function arrangeFocus(others: number, width: number, height: number, gap:
   if (others === 0) return { side, mainWidth: width, mainHeight: height, tileWidth: 0, tileHeight: 0 };
   if (upright) {
     const tileWidth = Math.floor((width - gap * (stripColumnsUpright - 1)) / stripColumnsUpright);
-    const mainHeight = Math.floor(height * mainShareUpright);
-    return { side, mainWidth: width, mainHeight, tileWidth, tileHeight: Math.min(Math.floor(tileWidth * 4 / 3), height - mainHeight - gap) };
+    const tileHeight = Math.floor(Math.min(tileWidth * 4 / 3, height * (1 - mainShareUpright) - gap));
+    // More than one row: the second shows that there is more to scroll to.
+    const rows = others <= stripColumnsUpright ? 1 : 1.5;
+    return { side, mainWidth: width, mainHeight: Math.floor(height - rows * (tileHeight + gap)), tileWidth, tileHeight };
   }
   const tileWidth = Math.floor(Math.min(maxStripTile, Math.max(Math.min(minTileWidth, width / 4), width * stripShare)));
   return { side, mainWidth: width - tileWidth - gap, mainHeight: height, tileWidth, tileHeight: Math.floor(tileWidth / aspect) };

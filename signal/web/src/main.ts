@@ -11,6 +11,7 @@ import { problem, type Problem, type ProblemCode } from "./problems.ts";
 import type { Source } from "./protocol.ts";
 import type { RosterChange } from "./roster.ts";
 import { RoomScreen } from "./room_screen.ts";
+import { ScreenShare } from "./screen_share.ts";
 import { messageScreen, problemScreen, startScreen } from "./start_screen.ts";
 import { TestHooks } from "./test_hooks.ts";
 
@@ -104,6 +105,7 @@ function prejoin(room: link.TabRoom, worker: E2eeWorker, isNew: boolean): void {
 }
 
 function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name: string): void {
+  const share = new ScreenShare(hooks?.openScreen());
   const render = (change: RosterChange): void => {
     const session = call.session;
     if (!session) return;
@@ -113,7 +115,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
     };
     screen.people(session.roster.all(), change, trackOf, session.media.audioTracks());
   };
-  const call = new Call({ roomId: room.roomId, name, local }, () => newWorker(room.secret), {
+  const call = new Call({ roomId: room.roomId, name, local, share }, () => newWorker(room.secret), {
     people: render,
     slots: () => render({ changed: true }),
     speakers: (speakers) => screen.grid.speakers(speakers),
@@ -131,7 +133,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
       screen.state(state);
     },
   });
-  const screen = new RoomScreen(local, link.roomLink(location.origin, room.roomId, room.secret), {
+  const screen = new RoomScreen(local, share, link.roomLink(location.origin, room.roomId, room.secret), {
     leave: () => call.leave(),
     retry: () => call.retryNow(),
     tiles: (tiles) => call.show(tiles),
@@ -140,6 +142,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
   const release = (): void => {
     leaveCall = () => undefined;
     local.stop();
+    share.stop();
     link.forget();
   };
   const over = (): void => {
@@ -150,6 +153,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
   leaveCall = () => {
     call.session?.close();
     local.stop();
+    share.stop();
   };
   local.subscribe(keepDevices);
   keepDevices();

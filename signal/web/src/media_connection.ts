@@ -4,7 +4,8 @@
 
 import type { Source, TransformOptions } from "../../../e2ee/js/src/messages.ts";
 import { chooseExtensions, orderCodecs } from "./codecs.ts";
-import { layersFor } from "./simulcast.ts";
+import type { ShareSource } from "./screen_share.ts";
+import { layersFor, screenEncodings } from "./simulcast.ts";
 import { poolSize } from "./slots.ts";
 
 export interface OfferedTrack {
@@ -31,6 +32,8 @@ export class MediaConnection {
   readonly pc: RTCPeerConnection;
   private readonly mic: RTCRtpTransceiver;
   private readonly camera: RTCRtpTransceiver;
+  /** Made when first shared, and kept: sharing again needs no negotiation. */
+  private readonly shared = new Map<ShareSource, RTCRtpTransceiver>();
   private readonly receivers: Record<Kind, RTCRtpTransceiver[]> = { audio: [], video: [] };
   private readonly predicted = new Map<RTCRtpTransceiver, string>();
   private negotiation: Promise<void> = Promise.resolve();
@@ -71,14 +74,45 @@ export class MediaConnection {
   }
 
   /**
+   * share sends these tracks, or nothing. A source that is shared for the first
+   * time is offered, behind the negotiations that are under way.
+   */
+  share(tracks: Readonly<Record<ShareSource, MediaStreamTrack | null>>): Promise<void> {
+    return this.queue(async () => {
+      let isNew = false;
+      for (const source of ["screen", "screen_audio"] as const) {
+        const track = tracks[source];
+        let t = this.shared.get(source);
+        if (!t && track) {
+          t = source === "screen" ? this.addSender("video", source, screenEncodings) : this.addSender("audio", source, undefined);
+          this.shared.set(source, t);
+          isNew = true;
+        }
+        await t?.sender.replaceTrack(track);
+      }
+      if (isNew) await this.offer();
+    });
+  }
+
+  /** offers says whether the service knows of this source. */
+  offers(source: Source): boolean {
+    return source === "mic" || source === "camera" || this.shared.has(source);
+  }
+
+  /**
    * negotiate grows the pool of receivers to what is wanted and offers, if this
    * is the first time or the pool grew. Calls queue up behind each other.
    */
   negotiate(wanted: { audio: number; video: number }): Promise<void> {
-    this.negotiation = this.negotiation.then(async () => {
-      if (this.closed) return;
+    return this.queue(async () => {
       const grew = [this.grow("audio", wanted.audio), this.grow("video", wanted.video)].includes(true);
       if (grew) await this.offer();
+    });
+  }
+
+  private queue(task: () => Promise<void>): Promise<void> {
+    this.negotiation = this.negotiation.then(async () => {
+      if (!this.closed) await task();
     });
     return this.negotiation;
   }
@@ -160,12 +194,15 @@ export class MediaConnection {
     this.settleMids();
     const sdp = this.pc.localDescription?.sdp ?? "";
     const tracks: OfferedTrack[] = [];
-    if (this.mic.mid !== null) tracks.push({ mid: this.mic.mid, source: "mic" });
-    if (this.camera.mid !== null) tracks.push({ mid: this.camera.mid, source: "camera" });
+    for (const [source, { mid }] of this.senders()) if (mid !== null) tracks.push({ mid, source });
     const answer = await this.exchange(sdp, tracks);
     if (this.closed) return;
     await this.pc.setRemoteDescription({ type: "answer", sdp: answer });
     if (this.pc.connectionState !== "connected") this.arm(connectMs);
+  }
+
+  private senders(): [Source, RTCRtpTransceiver][] {
+    return [["mic", this.mic], ["camera", this.camera], ...this.shared];
   }
 
   private ofMid(mid: string): RTCRtpTransceiver | undefined {

@@ -2,7 +2,7 @@
 
 import type { PeerState } from "../../../e2ee/js/src/messages.ts";
 import type { CallState } from "./call.ts";
-import { copyLink, deviceKeys, notice, shortcuts, smallButton, toggle, wordmark } from "./controls.ts";
+import { copyLink, deviceKeys, notice, shareButton, shortcuts, smallButton, toggle, wordmark } from "./controls.ts";
 import { announce, el, on } from "./dom.ts";
 import { Grid } from "./grid.ts";
 import { icon, type IconName } from "./icons.ts";
@@ -10,6 +10,7 @@ import type { LocalMedia } from "./local_media.ts";
 import { problem, type Problem } from "./problems.ts";
 import type { Source } from "./protocol.ts";
 import { nameOf, type Member, type RosterChange } from "./roster.ts";
+import { canShare, type ScreenShare } from "./screen_share.ts";
 import { AudioOutput, showTrack } from "./video.ts";
 import type { TileView } from "./wishes.ts";
 
@@ -40,10 +41,12 @@ export class RoomScreen {
   private members: readonly Member[] = [];
 
   private readonly local: LocalMedia;
+  private readonly share: ScreenShare;
   private readonly actions: RoomActions;
 
-  constructor(local: LocalMedia, link: string, actions: RoomActions) {
+  constructor(local: LocalMedia, share: ScreenShare, link: string, actions: RoomActions) {
     this.local = local;
+    this.share = share;
     this.actions = actions;
     this.grid = new Grid({
       tiles: (tiles) => actions.tiles(tiles),
@@ -64,6 +67,7 @@ export class RoomScreen {
     this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone);
     const mic = toggle(local, "mic");
     const camera = toggle(local, "camera");
+    const sharing = shareButton(share);
     const leave = el("button", { type: "button", class: "control leave", title: "Leave the room" }, el("span", { class: "face" }, icon("leave")), el("span", { class: "caption" }, "Leave"));
     this.element = el(
       "div",
@@ -76,6 +80,7 @@ export class RoomScreen {
         { class: "bar", "aria-label": "Call controls" },
         mic.button,
         camera.button,
+        (canShare() || SOTTO_TEST_HOOKS) && sharing.button,
         copyLink(link, "control"),
         on(leave, "click", () => actions.leave()),
       ),
@@ -83,9 +88,10 @@ export class RoomScreen {
     const render = (): void => {
       mic.render();
       camera.render();
+      sharing.render();
       this.renderSelf();
     };
-    this.ends.push(local.subscribe(render), deviceKeys(local), shortcuts(this.keys()));
+    this.ends.push(local.subscribe(render), share.subscribe(render), deviceKeys(local), shortcuts(this.keys()));
     render();
     this.people([], { changed: true }, () => null, []);
   }
@@ -121,7 +127,7 @@ export class RoomScreen {
   }
 
   private keys(): Record<string, () => void> {
-    const keys: Record<string, () => void> = { l: () => this.switchView(), escape: () => this.grid.unpin() };
+    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), escape: () => this.grid.unpin() };
     for (let n = 1; n <= 9; n++) keys[n] = () => this.grid.pinNth(n - 1);
     return keys;
   }
@@ -144,7 +150,8 @@ export class RoomScreen {
     showTrack(this.selfVideo, this.local.camera);
     this.self.classList.toggle("live", this.local.camera !== null);
     const off = !this.local.live("mic");
-    this.selfName.replaceChildren(...(off ? [el("span", { class: "muted" }, icon("micOff"), el("span", { class: "visually-hidden" }, "Muted"))] : []), el("span", { class: "name" }, "You"));
+    this.show("share", this.share.problem, "Try again", () => void this.share.toggle());
+    this.selfName.replaceChildren(...(off ? [el("span", { class: "muted" }, icon("micOff"), el("span", { class: "visually-hidden" }, "Muted"))] : []), el("span", { class: "name" }, this.share.on ? "You, sharing your screen" : "You"));
     for (const kind of ["camera", "mic"] as const) {
       this.show(kind, this.local.problems[kind], "Try again", () => void this.local.setOn(kind, true));
     }

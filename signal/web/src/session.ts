@@ -3,11 +3,12 @@
 
 import type { FromWorker } from "../../../e2ee/js/src/messages.ts";
 import type { E2eeWorker } from "./e2ee_worker.ts";
-import type { DeviceKind, LocalMedia } from "./local_media.ts";
+import type { LocalMedia } from "./local_media.ts";
 import { MediaConnection, type Exchange } from "./media_connection.ts";
 import { failureOf, problem, type Failure } from "./problems.ts";
-import { protocolVersion, type ServerMessage, type Wish } from "./protocol.ts";
+import { protocolVersion, type ServerMessage, type Source, type Wish } from "./protocol.ts";
 import { Roster, type RosterChange } from "./roster.ts";
+import type { ScreenShare } from "./screen_share.ts";
 import { RequestError, Signaling } from "./signaling.ts";
 import { SlotMap } from "./slots.ts";
 import type { Speakers } from "./speaker.ts";
@@ -21,6 +22,7 @@ export interface Participant {
   /** "" for none. */
   name: string;
   local: LocalMedia;
+  share: ScreenShare;
 }
 
 export interface SessionEvents {
@@ -35,6 +37,8 @@ export interface SessionEvents {
   /** Once, unless close() came first. */
   ended(failure: Failure): void;
 }
+
+const sources: readonly Source[] = ["mic", "camera", "screen", "screen_audio"];
 
 const clientName = "web/1";
 
@@ -55,22 +59,24 @@ export class Session {
   private readonly wishing: WishSender;
   private hearing: SpeakerWatch | null = null;
   private tiles: readonly TileView[] = [];
-  private readonly sentMute: Record<DeviceKind, boolean> = { mic: false, camera: false };
+  private readonly sentMute = new Map<Source, boolean>();
   private joined = false;
   private over = false;
   private readonly joinTimer: number;
-  private readonly unsubscribe: () => void;
+  private readonly unsubscribe: (() => void)[];
   private signed: ((linkSig: string) => void) | null = null;
 
   private readonly worker: E2eeWorker;
   private readonly roomId: string;
   private readonly local: LocalMedia;
+  private readonly share: ScreenShare;
   private readonly events: SessionEvents;
 
-  constructor(worker: E2eeWorker, { roomId, name, local }: Participant, events: SessionEvents) {
+  constructor(worker: E2eeWorker, { roomId, name, local, share }: Participant, events: SessionEvents) {
     this.worker = worker;
     this.roomId = roomId;
     this.local = local;
+    this.share = share;
     this.events = events;
     worker.post({ type: "profile", name });
     const exchange: Exchange = async (sdp, tracks) => {
@@ -88,7 +94,10 @@ export class Session {
       () => this.adjustWishes(wishes(this.roster.all(), this.tiles)),
       (tracks) => this.signaling.send({ type: "want", tracks }),
     );
-    this.unsubscribe = local.subscribe(() => void this.syncLocal());
+    this.unsubscribe = [
+      local.subscribe(() => void this.syncDevices().then(() => this.syncMute())),
+      share.subscribe(() => void this.syncShare()),
+    ];
     this.joinTimer = setTimeout(() => this.end(failureOf("connect_timeout")), joinTimeoutMs);
   }
 
@@ -114,7 +123,7 @@ export class Session {
     clearTimeout(this.joinTimer);
     this.wishing.stop();
     this.hearing?.stop();
-    this.unsubscribe();
+    for (const end of this.unsubscribe) end();
     this.media.close();
     this.signaling.close();
     this.worker.terminate();
@@ -170,7 +179,8 @@ export class Session {
     this.worker.post({ type: "welcome", leaf: welcome.leaf, peers: welcome.peers.map(({ connId, leaf }) => ({ connId, leaf })) });
     this.events.people(this.roster.apply(welcome));
     clearTimeout(this.joinTimer);
-    await this.syncTracks();
+    await this.syncDevices();
+    await this.media.share(this.share.tracks);
     await this.media.negotiate(this.wantedSlots());
     if (this.over) return;
     this.joined = true;
@@ -238,30 +248,37 @@ export class Session {
     let audio = 0;
     let video = 0;
     for (const { tracks } of this.roster.all()) {
-      audio += tracks.some((t) => t.source === "screen_audio") ? 2 : 1;
-      video += tracks.some((t) => t.source === "screen") ? 2 : 1;
+      audio += tracks.some((t) => t.source === "screen_audio" && !t.muted) ? 2 : 1;
+      video += tracks.some((t) => t.source === "screen" && !t.muted) ? 2 : 1;
     }
     return { audio, video };
   }
 
-  private async syncLocal(): Promise<void> {
-    await this.syncTracks();
-    if (this.joined && !this.over) this.syncMute();
+  private async syncShare(): Promise<void> {
+    if (!this.joined || this.over) return; // joining takes it along
+    this.syncMute();
+    await this.media.share(this.share.tracks).catch((error: unknown) => this.end(failureOf(codeOf(error))));
   }
 
-  private async syncTracks(): Promise<void> {
+  private async syncDevices(): Promise<void> {
     if (this.over) return;
     await Promise.all([this.media.setMic(this.local.mic), this.media.setCamera(this.local.camera)]);
   }
 
-  /** syncMute tells the service which of the two sources are silent now. */
+  /** syncMute tells the service which sources are silent now. */
   private syncMute(): void {
-    for (const source of ["mic", "camera"] as const) {
-      const muted = !this.local.live(source);
-      if (muted === this.sentMute[source]) continue;
-      this.sentMute[source] = muted;
+    if (!this.joined || this.over) return;
+    for (const source of sources) {
+      if (!this.media.offers(source)) continue; // a new one begins unmuted
+      const muted = !this.isLive(source);
+      if (muted === (this.sentMute.get(source) ?? false)) continue;
+      this.sentMute.set(source, muted);
       this.signaling.send({ type: "mute", source, muted });
     }
+  }
+
+  private isLive(source: Source): boolean {
+    return source === "mic" || source === "camera" ? this.local.live(source) : this.share.tracks[source] !== null;
   }
 }
 

@@ -1,4 +1,4 @@
-// What the camera sends: three VP8 layers, lowest first.
+// What camera and screen send. The camera: three VP8 layers, lowest first.
 
 export interface Layer {
   rid: "q" | "h" | "f";
@@ -24,3 +24,7 @@ export function layersFor(width: number, height: number): Layer[] {
     { rid: "f", scaleResolutionDownBy: scale(2), maxBitrate: 1_700_000, active: count > 2 },
   ];
 }
+
+// One layer: a screen that is scaled down cannot be read. Frames are few while
+// nothing moves, and the rest is for what does.
+export const screenEncodings: RTCRtpEncodingParameters[] = [{ maxBitrate: 2_500_000, maxFramerate: 30 }];

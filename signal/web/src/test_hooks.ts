@@ -6,6 +6,7 @@
 //   name                what this person is called, with autojoin
 //   w, h, fps           exact size and rate of the camera
 //   source=canvas       a drawn, moving picture of that size instead of a camera
+//   screen=canvas       the same for a shared screen
 //   wrong_media_key=1   the worker uses media keys that nobody else has
 //   hash_frames=1       the worker reports SHA-256 of every frame
 
@@ -13,6 +14,7 @@ import type { Counters, FromWorker, TestHashes, ToWorker } from "../../../e2ee/j
 import type { OpenCamera } from "./local_media.ts";
 import type { Slot, Source } from "./protocol.ts";
 import type { Member } from "./roster.ts";
+import type { OpenScreen } from "./screen_share.ts";
 import type { Session } from "./session.ts";
 
 interface TileReport {
@@ -168,6 +170,12 @@ export class TestHooks {
       if (!track) throw new DOMException("no track", "NotFoundError");
       return track;
     };
+  }
+
+  /** openScreen replaces the shared screen, if the query says so. */
+  openScreen(): OpenScreen | undefined {
+    if (this.query.get("screen") !== "canvas") return undefined;
+    return () => Promise.resolve(new MediaStream([drawnCamera(1280, 720, 10)]));
   }
 
   private fromWorker(message: FromWorker): void {
