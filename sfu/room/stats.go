@@ -1,5 +1,7 @@
 package room
 
+import "sotto/sfu/bwe"
+
 // DropReason names why a packet went no further.
 type DropReason uint8
 
@@ -82,4 +84,13 @@ type Stats struct {
 	FeedbackInvalid uint64 // RTCP for streams that the sender of it does not get
 	PacketsLost     uint64 // of publishers' streams, repairs not counted, as of the last receiver report
 	PacketsExpected uint64
+}
+
+// Estimate returns what is known about the path to a peer; false if it is not in the room.
+func (r *Room) Estimate(id PeerID) (bwe.Estimate, bool) {
+	p := r.find(id)
+	if p == nil {
+		return bwe.Estimate{}, false
+	}
+	return p.estimator.Estimate(), true
 }
