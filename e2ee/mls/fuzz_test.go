@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 )
 
@@ -109,12 +110,28 @@ func FuzzTree(f *testing.F) {
 	})
 }
 
-// FuzzProcess feeds a group what an insider could send: the input is the body
-// of a message that is signed, tagged and encrypted properly.
+// splice writes patch over b at an offset, and cuts as many bytes there. Fuzz
+// inputs are changes rather than messages, because every process of the fuzzer
+// has a group with other keys.
+func splice(b []byte, at uint16, cut uint8, patch []byte) []byte {
+	from := min(int(at), len(b))
+	to := min(from+int(cut), len(b))
+	return slices.Concat(b[:from], patch, b[to:])
+}
+
+// FuzzProcess feeds a group what an insider could send: a changed message that
+// is signed, tagged and encrypted properly, with a properly signed leaf.
 func FuzzProcess(f *testing.F) {
 	w := newWorldWith(f, 4)
 	by, other := w.members[1], w.members[2]
-	for i, proposals := range [][]Proposal{
+	bodies := []struct {
+		kind contentType
+		body []byte
+	}{
+		{contentProposal, marshal(&wireProposal{&Remove{Leaf: 2}})},
+		{contentApplication, []byte("\x05hello")},
+	}
+	for _, proposals := range [][]Proposal{
 		nil,
 		{&Remove{Leaf: other.group.Own()}},
 		{w.add(w.invitation(w.person())), NewExternalPSK([]byte(linkPSK))},
@@ -124,22 +141,34 @@ func FuzzProcess(f *testing.F) {
 		if err := unmarshal(w.commit(by, CommitOptions{Proposals: proposals}).Message, &m); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(uint8(contentCommit), i%2 == 0, marshal(m.public.content.commit))
+		bodies = append(bodies, struct {
+			kind contentType
+			body []byte
+		}{contentCommit, marshal(m.public.content.commit)})
 	}
-	f.Add(uint8(contentProposal), true, marshal(&wireProposal{&Remove{Leaf: 2}}))
-	f.Add(uint8(contentApplication), true, []byte("\x05hello"))
-	f.Fuzz(func(t *testing.T, kind uint8, private bool, body []byte) {
+	for i := range bodies {
+		f.Add(uint8(i), i%2 == 0, uint16(0), uint8(0), []byte{})
+		f.Add(uint8(i), i%2 == 1, uint16(8), uint8(1), []byte{7})
+	}
+	root := bytes.Clone(by.group.messages.nodes[rootOf(4)])
+	f.Fuzz(func(t *testing.T, choice uint8, private bool, at uint16, cut uint8, patch []byte) {
+		chosen := bodies[int(choice)%len(bodies)]
 		a := &authenticatedContent{wireFormat: wirePublic, confirmationTag: make([]byte, hashSize)}
 		if private {
 			a.wireFormat = wirePrivate
 		}
-		a.content = framedContent{groupID: by.group.ID(), epoch: by.group.Epoch(), contentType: contentType(kind),
+		a.content = framedContent{groupID: by.group.ID(), epoch: by.group.Epoch(), contentType: chosen.kind,
 			sender: sender{kind: senderMember, index: uint32(by.group.Own())}}
-		r := reader{b: body}
+		r := reader{b: splice(chosen.body, at, cut, patch)}
 		if a.content.decodeBody(&r); r.end() != nil {
 			return
 		}
+		if chosen.kind == contentCommit && a.content.commit.path != nil {
+			leaf := a.content.commit.path.leaf
+			leaf.Signature = must(w.suite.sign(by.key, signContent("LeafNodeTBS", leaf.toBeSigned(by.group.ID(), by.group.Own()))))(t)
+		}
 		a.signature = must(w.suite.sign(by.key, signContent(labelContent, a.toBeSigned(by.group.encoded))))(t)
+		by.group.messages, other.group.messages = newSecretTree(4, root), newSecretTree(4, root)
 		encoded := must(by.group.protect(a, 0))(t)
 		before := marshal(other.group.tree)
 		r1, err := other.group.Process(encoded)
@@ -154,8 +183,8 @@ func FuzzProcess(f *testing.F) {
 	})
 }
 
-// FuzzJoin feeds a new member a Welcome whose secrets open and whose GroupInfo
-// is the input, signed by whom it names if that is a member.
+// FuzzJoin feeds a new member a Welcome whose secrets open, with a changed
+// GroupInfo that a member has signed, and whose tree hash fits.
 func FuzzJoin(f *testing.F) {
 	w := newWorldWith(f, 3)
 	inv := w.invitation(w.person())
@@ -165,8 +194,11 @@ func FuzzJoin(f *testing.F) {
 	}
 	secrets := must(inv.open(m.welcome))(f)
 	key, nonce := welcomeKey(welcomeSecret(memberSecret(secrets.joiner, make([]byte, hashSize))))
-	f.Add(must(open(key, nonce, nil, m.welcome.groupInfo))(f), true)
-	f.Fuzz(func(t *testing.T, encoded []byte, path bool) {
+	honest := must(open(key, nonce, nil, m.welcome.groupInfo))(f)
+	f.Add(true, uint16(0), uint8(0), []byte{})
+	f.Add(false, uint16(200), uint8(1), []byte{1})
+	f.Fuzz(func(t *testing.T, path bool, at uint16, cut uint8, patch []byte) {
+		encoded := splice(honest, at, cut, patch)
 		var info groupInfo
 		if unmarshal(encoded, &info) == nil {
 			tree := new(Tree)
@@ -181,8 +213,11 @@ func FuzzJoin(f *testing.F) {
 		forged := &welcome{suite: w.suite, groupInfo: seal(key, nonce, nil, encoded)}
 		sealed := must(w.suite.encryptWithLabel(inv.KeyPackage.InitKey, "Welcome", forged.groupInfo, marshal(&gs)))(t)
 		forged.secrets = []welcomeSecrets{{newMember: inv.KeyPackage.Ref(), secrets: sealed}}
-		if _, err := Join(w.config(), inv, marshal(&message{wireFormat: wireWelcome, welcome: forged}), nil); err != nil {
+		joined, err := Join(w.config(), inv, marshal(&message{wireFormat: wireWelcome, welcome: forged}), nil)
+		if err != nil {
 			reasoned(t, err)
+		} else if !bytes.Equal(marshal(&joined.Group.context), joined.Group.encoded) {
+			t.Fatal("a context that is not encoded as it is")
 		}
 	})
 }

@@ -5,9 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/hpke"
@@ -25,7 +23,8 @@ type CipherSuite uint16
 const (
 	// X25519AES128SHA256Ed25519 is MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519.
 	X25519AES128SHA256Ed25519 CipherSuite = 1
-	// P256AES128SHA256P256 is MLS_128_DHKEMP256_AES128GCM_SHA256_P256.
+	// P256AES128SHA256P256 is MLS_128_DHKEMP256_AES128GCM_SHA256_P256. It is not
+	// in builds for browsers.
 	P256AES128SHA256P256 CipherSuite = 2
 )
 
@@ -38,7 +37,7 @@ const (
 
 // check returns an error for a suite that is not implemented.
 func (s CipherSuite) check() error {
-	if s != X25519AES128SHA256Ed25519 && s != P256AES128SHA256P256 {
+	if s != X25519AES128SHA256Ed25519 && (s != P256AES128SHA256P256 || !hasP256) {
 		return refuse(ErrUnsupported, "cipher suite %#04x", uint16(s))
 	}
 	return nil
@@ -54,12 +53,7 @@ func (s CipherSuite) kem() hpke.KEM {
 // verify checks a signature over message, which is a SignContent.
 func (s CipherSuite) verify(public, message, signature []byte) bool {
 	if s == P256AES128SHA256P256 {
-		key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), public)
-		if err != nil {
-			return false
-		}
-		digest := sha256.Sum256(message)
-		return ecdsa.VerifyASN1(key, digest[:], signature)
+		return verifyP256(public, message, signature)
 	}
 	return len(public) == ed25519.PublicKeySize && ed25519.Verify(public, message, signature)
 }
@@ -75,15 +69,11 @@ func (s CipherSuite) sign(key crypto.Signer, message []byte) ([]byte, error) {
 
 // signaturePublic returns the wire form of a signer's public key.
 func (s CipherSuite) signaturePublic(key crypto.PublicKey) ([]byte, error) {
-	switch key := key.(type) {
-	case ed25519.PublicKey:
-		if s == X25519AES128SHA256Ed25519 {
-			return key, nil
-		}
-	case *ecdsa.PublicKey:
-		if s == P256AES128SHA256P256 && key.Curve == elliptic.P256() {
-			return key.Bytes()
-		}
+	if s == P256AES128SHA256P256 {
+		return publicP256(key)
+	}
+	if key, ok := key.(ed25519.PublicKey); ok {
+		return key, nil
 	}
 	return nil, refuse(ErrUnsupported, "signature key of type %T in suite %d", key, s)
 }
