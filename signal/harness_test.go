@@ -338,6 +338,7 @@ type client struct {
 	leaf  int
 	peers []protocol.Peer
 	hello *protocol.Hello
+	link  ed25519.PrivateKey
 
 	resume string           // token of the latest welcome
 	seq    uint64           // of the latest envelope
@@ -382,7 +383,7 @@ func (w *world) dial(header http.Header) *client {
 		w.t.Errorf("extensions negotiated: %s", got)
 	}
 	ws.SetReadLimit(protocol.MaxNegotiation)
-	c := &client{t: w.t, w: w, ws: ws, done: make(chan struct{})}
+	c := &client{t: w.t, w: w, ws: ws, link: w.link, done: make(chan struct{})}
 	_, _ = rand.Read(c.conn[:])
 	return c
 }
@@ -488,10 +489,10 @@ func (c *client) write(kind websocket.MessageType, data []byte) {
 }
 
 func (c *client) connectMessage() *protocol.Connect {
-	public := c.w.link.Public().(ed25519.PublicKey)
+	public := c.link.Public().(ed25519.PublicKey)
 	return &protocol.Connect{
 		ID: 1, Room: protocol.RoomOf(public), ConnID: c.conn, LinkPub: protocol.Bytes(public),
-		LinkSig: ed25519.Sign(c.w.link, protocol.ConnectSigned(testHost, c.hello.Nonce, c.conn)),
+		LinkSig: ed25519.Sign(c.link, protocol.ConnectSigned(testHost, c.hello.Nonce, c.conn)),
 	}
 }
 
@@ -513,6 +514,7 @@ func (w *world) join() *client {
 // resumeMessage continues the participation of before over c.
 func (c *client) resumeMessage(before *client) *protocol.Connect {
 	c.conn, c.leaf, c.seq, c.resume = before.conn, before.leaf, before.seq, before.resume
+	c.link, c.tracks = before.link, before.tracks
 	m := c.connectMessage()
 	m.Resume = &protocol.Resume{Token: before.resume, LastSeq: before.seq, Tracks: before.tracks}
 	return m

@@ -32,6 +32,28 @@ func newRecovery() *recovery {
 	return &recovery{orphans: make(map[orphanID]*orphan), synced: make(chan struct{})}
 }
 
+// awaits reports whether somebody of a room may come back.
+func (r *recovery) awaits(room protocol.RoomID) bool {
+	if !r.isKnown {
+		return true
+	}
+	for id := range r.orphans {
+		if id.room == room {
+			return true
+		}
+	}
+	return false
+}
+
+// newcomersLeaf is where newcomers to a room take their leaves from while those
+// of before, whose leaves are not known, come back: far from zero, where most
+// rooms begin, and elsewhere after every restart. Who meets its leaf taken all
+// the same has to join anew.
+func newcomersLeaf(now time.Time) int {
+	const quarter = protocol.MaxPeers / 4
+	return quarter + int(uint64(now.Unix())*37%(2*quarter))
+}
+
 // event takes note of what the node says of a session that nobody has.
 func (r *recovery) event(id orphanID, e sfu.Event) {
 	switch e.Kind {

@@ -351,6 +351,7 @@ func TestResume_randomly(t *testing.T) {
 					o := w.open()
 					o.send(o.resumeMessage(clients[i]))
 					clients[i], away[i] = o, false
+					synctest.Wait() // nothing is sent before welcome
 				}
 				for range 300 {
 					i := random.IntN(members)
@@ -371,7 +372,6 @@ func TestResume_randomly(t *testing.T) {
 					default: // over a connection that is half open
 						old := clients[i]
 						back(i)
-						synctest.Wait()
 						old.drop()
 					}
 				}

@@ -250,11 +250,10 @@ func (s *Server) roomOf(c *protocol.Connect) (*room, *refusal) {
 		if len(s.rooms) >= s.limits.Rooms {
 			return nil, &refusal{id: &c.ID, code: protocol.CodeBusy, text: "no more rooms", fatal: true}
 		}
-		r = newRoom(c.Room, s.counters, s.log, time.Now())
-		if s.recovery != nil {
-			// Who comes back wants its leaf of before, and those of most rooms
-			// are low: a newcomer takes another.
-			r.next = protocol.MaxPeers / 2
+		now := time.Now()
+		r = newRoom(c.Room, s.counters, s.log, now)
+		if s.recovery != nil && s.recovery.awaits(c.Room) {
+			r.next = newcomersLeaf(now)
 		}
 		s.rooms[c.Room] = r
 	}
