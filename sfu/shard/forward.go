@@ -81,52 +81,6 @@ func (s *Shard) receiveRTCP(now time.Time, p *peer, data []byte) {
 	s.touch(p.home)
 }
 
-// emit marshals, seals and queues everything in the batch, and tells the events. Flush follows.
-func (s *Shard) emit(now time.Time) {
-	for i := range s.batch.Sends {
-		s.send(&s.batch.Sends[i])
-	}
-	s.sendRTCP()
-	for _, e := range s.batch.Events {
-		s.tell(e)
-	}
-	s.batch.Reset()
-}
-
-// send writes one packet into its destination's slab, once.
-func (s *Shard) send(out *room.Send) {
-	p := s.destination(out.To)
-	if p == nil {
-		s.counters.drops[DropGone]++
-		return
-	}
-	defer s.barrier(p)
-	buf := s.endpoint.Slab(p.session, out.Size(&p.outgoing)+transport.SealOverhead)
-	total, _, err := out.Marshal(buf, &p.outgoing, &s.header)
-	if err != nil {
-		s.counters.drops[DropMarshal]++
-		return
-	}
-	n, err := s.endpoint.SealRTP(p.session, buf[:total], &s.header)
-	if err != nil {
-		s.counters.drops[DropSeal]++
-		return
-	}
-	s.endpoint.Send(p.session, buf[:n], 0)
-	if !out.RTX && out.Packet != nil {
-		s.latency.note(out.Kind, out.Packet.Arrival)
-	}
-}
-
-func (s *Shard) destination(id room.PeerID) *peer {
-	if int(id) < len(s.byID) {
-		if p := s.byID[id]; p != nil && p.entered && !p.faulty {
-			return p
-		}
-	}
-	return nil
-}
-
 // sendRTCP gathers the RTCP of the batch by destination.
 func (s *Shard) sendRTCP() {
 	for i := range s.batch.RTCP {

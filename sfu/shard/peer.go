@@ -32,6 +32,7 @@ type peer struct {
 	wishes   []Wish
 	muted    [room.MaxSources]bool
 	rtcp     []rtcp.Packet // of this round
+	run      int32         // the last one of this round
 	feedback allowance     // of its RTCP
 }
 

@@ -87,6 +87,8 @@ type Shard struct {
 	header    rtp.Header
 	batch     room.Batch
 	feedback  []rtcp.Packet // scratch of receiveRTCP
+	plans     []plan        // of the batch's sends
+	runs      []run         // of this round
 	rtcpTo    []*peer       // peers with RTCP in this round
 	events    []transport.Event
 	latency   latencyMeter

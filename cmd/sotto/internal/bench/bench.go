@@ -64,6 +64,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.pid, "pid", 0, "process id of the running server, for its CPU time (Linux)")
 	fs.IntVar(&o.setup.shards, "shards", 1, "shards of the server that is started")
 	fs.StringVar(&o.setup.offload, "socket-offload", "auto", "what its sockets ask of the kernel: auto, sendmmsg or off")
+	fs.StringVar(&o.setup.profile, "cpuprofile", "", "write a CPU profile of the server process to `file`")
 	fs.IntVar(&o.setup.cpu, "cpu", -1, "pin the server process to this `core`; -1 is all (Linux)")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	fs.BoolVar(&o.serve, "serve", false, "be the server of another bench process: reads commands from standard input")

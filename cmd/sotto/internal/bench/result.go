@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sotto/sfu"
 	"sotto/signal/client"
 )
 
@@ -43,6 +44,8 @@ type Result struct {
 	ForwardP50 time.Duration     `json:"server_forward_p50_ns,omitempty"`
 	ForwardP99 time.Duration     `json:"server_forward_p99_ns,omitempty"`
 	Drops      map[string]uint64 `json:"server_drops,omitempty"`
+	// Socket is what the server handed to the kernel.
+	Socket sfu.SocketStats `json:"server_socket"`
 }
 
 // Percentiles of durations.
@@ -140,6 +143,11 @@ func (r *rig) result(a, b snapshot) *Result {
 			}
 		}
 		out.ForwardP50, out.ForwardP99 = quantile(h.Bounds, counts, 0.5), quantile(h.Bounds, counts, 0.99)
+		out.Socket = b.server.Node.Socket
+		out.Socket.Messages -= a.server.Node.Socket.Messages
+		out.Socket.Calls -= a.server.Node.Socket.Calls
+		out.Socket.Refused -= a.server.Node.Socket.Refused
+		out.Socket.Waits -= a.server.Node.Socket.Waits
 		for reason, n := range b.server.Node.Drops {
 			if n -= a.server.Node.Drops[reason]; n > 0 {
 				if out.Drops == nil {
@@ -255,6 +263,10 @@ func (r *Result) print(w io.Writer) error {
 	}
 	if r.ForwardP99 > 0 {
 		row("server forwarding", "p50 ≤ %v, p99 ≤ %v", r.ForwardP50, r.ForwardP99)
+	}
+	if m := r.Socket; m.Messages > 0 {
+		row("server socket", "%.2f media packets per message, %.1f messages per call; %d refused, %d waits",
+			r.PacketsOut*float64(r.MeasuredNS)/1e9/float64(m.Messages), float64(m.Messages)/float64(max(m.Calls, 1)), m.Refused, m.Waits)
 	}
 	for reason, n := range r.Drops {
 		row("server drops", "%s %d", reason, n)

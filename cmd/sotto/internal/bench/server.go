@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,12 +73,13 @@ func (r *running) usage() (usage, error) {
 type setup struct {
 	shards  int
 	offload string // sfu.ShardConfig.Offload
+	profile string // file of a CPU profile; empty = none
 	cpu     int    // core of a process of its own; -1 = all
 }
 
 // args are the flags that tell a child.
 func (s setup) args() []string {
-	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu)}
+	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu), "-cpuprofile", s.profile}
 }
 
 // local is a server in this process.
@@ -166,6 +168,17 @@ func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error 
 		return err
 	}
 	defer s.close()
+	if setup.profile != "" {
+		f, err := os.Create(setup.profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if _, err := fmt.Fprintln(out, s.address); err != nil {
 		return err
 	}
