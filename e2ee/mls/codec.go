@@ -35,7 +35,7 @@ func marshal(v interface{ encode(w *writer) }) []byte {
 // unmarshal decodes all of b into v; trailing bytes are an error.
 func unmarshal(b []byte, v interface{ decode(r *reader) }) error {
 	if len(b) > maxEncoding {
-		return refuse(ErrLimit, "encoding of %d bytes", len(b))
+		return refuse(ErrLimit, "encoding of %d bytes", uint64(len(b)))
 	}
 	r := reader{b: b}
 	v.decode(&r)
@@ -45,14 +45,14 @@ func unmarshal(b []byte, v interface{ decode(r *reader) }) error {
 // end returns the first error, and complains about bytes left over.
 func (r *reader) end() error {
 	if r.err == nil && len(r.b) > 0 {
-		r.err = refuse(ErrEncoding, "%d trailing bytes", len(r.b))
+		r.err = refuse(ErrEncoding, "%d trailing bytes", uint64(len(r.b)))
 	}
 	return r.err
 }
 
-func (r *reader) fail(format string, args ...any) {
+func (r *reader) fail(text string, numbers ...uint64) {
 	if r.err == nil {
-		r.err = refuse(ErrEncoding, format, args...)
+		r.err = refuse(ErrEncoding, text, numbers...)
 	}
 	r.b = nil
 }
@@ -63,7 +63,7 @@ func (r *reader) take(n int) []byte {
 		return nil
 	}
 	if n > len(r.b) {
-		r.fail("%d bytes wanted, %d left", n, len(r.b))
+		r.fail("%d bytes wanted, %d left", uint64(n), uint64(len(r.b)))
 		return nil
 	}
 	out := r.b[:n:n]
@@ -138,7 +138,7 @@ func (r *reader) vector(limit int, item func(r *reader)) {
 	sub := reader{b: r.take(r.length()), err: r.err}
 	for n := 0; sub.err == nil && len(sub.b) > 0; n++ {
 		if n == limit {
-			sub.err = refuse(ErrLimit, "vector of more than %d items", limit)
+			sub.err = refuse(ErrLimit, "vector of more than %d items", uint64(limit))
 			break
 		}
 		item(&sub)

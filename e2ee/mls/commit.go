@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"maps"
+	"slices"
 )
 
 // CommitOptions say what a commit shall do (RFC 9420 12.4).
@@ -12,7 +13,7 @@ type CommitOptions struct {
 	// committer's keys.
 	Proposals []Proposal
 	// Pending includes, by reference, all proposals that were received in this
-	// epoch.
+	// epoch; it is for the caller to see that together they are a valid list.
 	Pending bool
 	// Path sends new keys also where RFC 9420 does not demand it: in a commit
 	// of Adds and pre-shared keys only. Where it is demanded they are always
@@ -59,9 +60,9 @@ func (g *Group) Commit(options CommitOptions) (*Signing[Committed], error) {
 	c := &committing{g: g, options: options, result: new(Committed)}
 	var changes []Change
 	if options.Pending {
-		for ref, change := range g.pending {
+		for _, ref := range slices.Sorted(maps.Keys(g.pending)) {
 			c.refs = append(c.refs, proposalOrRef{ref: []byte(ref)})
-			changes = append(changes, change)
+			changes = append(changes, g.pending[ref])
 		}
 	}
 	for _, p := range options.Proposals {

@@ -55,7 +55,7 @@ func (c *Credential) decode(r *reader) {
 	case CredentialX509:
 		r.vector(maxCertificates, func(r *reader) { c.Certificates = append(c.Certificates, r.opaque()) })
 	default:
-		r.fail("credential type %#04x", uint16(c.Type))
+		r.fail("credential type %d", uint64(c.Type))
 	}
 }
 
@@ -70,8 +70,9 @@ func (c Credential) Equal(other Credential) bool {
 type Validator interface {
 	// ValidateLeaf is called for every leaf that is new to this member: each
 	// leaf of a tree it joins, and each leaf that a commit adds (old is nil) or
-	// changes (old is the leaf before). The signature and all checks of RFC
-	// 9420 7.3 have passed, save for the lifetime: this package has no clock.
-	// Both leaves are read-only. An error refuses the whole message.
+	// changes (old is the leaf before). The leaf's signature and whatever else
+	// concerns the leaf alone (RFC 9420 7.3) has been checked, save for the
+	// lifetime: this package has no clock. Both leaves are read-only. An error
+	// refuses the whole message and is wrapped in the error of the call.
 	ValidateLeaf(groupID []byte, index LeafIndex, leaf, old *LeafNode) error
 }

@@ -2,12 +2,14 @@ package mls
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
+	"strings"
 )
 
 // The reasons for which input is refused. Every error of this package wraps
 // exactly one of them, so that callers can tell a stale message from a forged
-// one with errors.Is. The text says more, and never holds key material.
+// one with errors.Is; a Validator's own error is wrapped too. The text says
+// more, and never holds keys or names.
 var (
 	// ErrEncoding means bytes that are not a valid encoding (RFC 9420 2.1).
 	ErrEncoding = errors.New("mls: malformed encoding")
@@ -55,7 +57,41 @@ var (
 	ErrState = errors.New("mls: call out of order")
 )
 
-// refuse wraps one of the reasons above with what was wrong.
-func refuse(reason error, format string, args ...any) error {
-	return fmt.Errorf("%w: %s", reason, fmt.Sprintf(format, args...))
+// refusal is the error type of this package. Its text is made when somebody
+// wants to read it, and without package fmt, which would add 100 kB to a
+// WebAssembly build.
+type refusal struct {
+	reason  error
+	cause   error // of the application, or nil
+	text    string
+	numbers []uint64 // for each %d in text
+}
+
+// refuse returns an error with a reason from above and what was wrong.
+func refuse(reason error, text string, numbers ...uint64) error {
+	return &refusal{reason: reason, text: text, numbers: numbers}
+}
+
+// Error implements error.
+func (r *refusal) Error() string {
+	out := r.reason.Error() + ": "
+	text := r.text
+	for _, n := range r.numbers {
+		before, after, _ := strings.Cut(text, "%d")
+		out += before + strconv.FormatUint(n, 10)
+		text = after
+	}
+	out += text
+	if r.cause != nil {
+		out += ": " + r.cause.Error()
+	}
+	return out
+}
+
+// Unwrap gives the reason and the application's error to errors.Is.
+func (r *refusal) Unwrap() []error {
+	if r.cause == nil {
+		return []error{r.reason}
+	}
+	return []error{r.reason, r.cause}
 }

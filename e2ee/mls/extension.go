@@ -58,7 +58,7 @@ func readExtensions(r *reader) Extensions {
 	r.vector(maxTypes, func(r *reader) {
 		x := Extension{Type: ExtensionType(r.u16()), Data: r.opaque()}
 		if seen[x.Type] {
-			r.fail("extension %#04x twice", uint16(x.Type))
+			r.fail("extension %d twice", uint64(x.Type))
 		}
 		seen[x.Type] = true
 		out = append(out, x)

@@ -40,7 +40,7 @@ func (m *message) encode(w *writer) {
 
 func (m *message) decode(r *reader) {
 	if v := r.u16(); r.err == nil && v != uint16(Version10) {
-		r.err = refuse(ErrUnsupported, "protocol version %d", v)
+		r.err = refuse(ErrUnsupported, "protocol version %d", uint64(v))
 		return
 	}
 	m.wireFormat = wireFormat(r.u16())
@@ -61,7 +61,7 @@ func (m *message) decode(r *reader) {
 		m.keyPackage = new(KeyPackage)
 		m.keyPackage.decode(r)
 	default:
-		r.fail("wire format %d", m.wireFormat)
+		r.fail("wire format %d", uint64(m.wireFormat))
 	}
 }
 
@@ -105,7 +105,7 @@ func (s *sender) decode(r *reader) {
 		s.index = r.u32()
 	case senderNewProposal, senderNewCommit:
 	default:
-		r.fail("sender type %d", s.kind)
+		r.fail("sender type %d", uint64(s.kind))
 	}
 }
 
@@ -161,7 +161,7 @@ func (c *framedContent) decodeBody(r *reader) {
 		c.commit = new(commitBody)
 		c.commit.decode(r)
 	default:
-		r.fail("content type %d", c.contentType)
+		r.fail("content type %d", uint64(c.contentType))
 	}
 }
 

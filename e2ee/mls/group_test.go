@@ -282,12 +282,14 @@ func TestGroup_describesCommitBeforeItCounts(t *testing.T) {
 	other.group = must(before.Process(w.commit(by, CommitOptions{}).Message))(t).Group
 }
 
+var errRefused = errors.New("refused name")
+
 // strict refuses one name, and any change of name.
 type strict struct{ refused string }
 
 func (s strict) ValidateLeaf(_ []byte, _ LeafIndex, leaf, old *LeafNode) error {
 	if string(leaf.Credential.Identity) == s.refused {
-		return errors.New("name")
+		return errRefused
 	}
 	if old != nil && !old.Credential.Equal(leaf.Credential) {
 		return errors.New("change of name")
@@ -303,7 +305,8 @@ func TestGroup_validatorDecides(t *testing.T) {
 	c := w.commit(by, CommitOptions{Proposals: []Proposal{w.add(inv)}})
 	wary := *other.group
 	wary.config.Validator = strict{refused: stranger.name}
-	if _, err := wary.Process(c.Message); !errors.Is(err, ErrLeaf) {
+	if _, err := wary.Process(c.Message); !errors.Is(err, ErrLeaf) || !errors.Is(err, errRefused) ||
+		err.Error() != "mls: invalid leaf node: leaf 2: refused name" {
 		t.Errorf("commit: %v", err)
 	}
 	if _, err := Join(Config{Validator: strict{refused: by.name}}, inv, c.Welcome, nil); !errors.Is(err, ErrLeaf) {
@@ -321,5 +324,65 @@ func TestGroup_validatorDecides(t *testing.T) {
 	}
 	if _, err := other.group.Process(path.Message); err != nil {
 		t.Errorf("renamed without a validator: %v", err)
+	}
+}
+
+// propose makes a proposal that p sends ahead of a commit.
+func (w *world) propose(p *person, proposal Proposal, format wireFormat) []byte {
+	w.t.Helper()
+	g := p.group
+	a := &authenticatedContent{wireFormat: format, content: framedContent{groupID: g.ID(), epoch: g.Epoch(),
+		sender: sender{kind: senderMember, index: uint32(g.Own())}, contentType: contentProposal, proposal: proposal}}
+	a.signature = must(w.suite.sign(p.key, signContent(labelContent, a.toBeSigned(g.encoded))))(w.t)
+	return must(g.protect(a, 0))(w.t)
+}
+
+func TestGroup_followsProposalsSentAhead(t *testing.T) {
+	w := newWorldWith(t, 5)
+	proposer, by, other := w.members[4], w.members[1], w.members[2]
+	inv := w.invitation(w.person())
+	before := other.group
+	for i, p := range []Proposal{w.add(inv), &Remove{Leaf: 3}, NewExternalPSK([]byte(linkPSK))} {
+		sent := w.propose(proposer, p, []wireFormat{wirePublic, wirePrivate}[i%2])
+		for _, q := range w.members {
+			if q == proposer {
+				continue
+			}
+			r := must(q.group.Process(sent))(t)
+			if r.Kind != KindProposal || r.Sender != 4 || r.Proposal.Type() != p.Type() {
+				t.Errorf("%+v", r)
+			}
+			q.group = r.Group
+		}
+	}
+	c := w.commit(by, CommitOptions{Pending: true})
+	r := must(other.group.Process(c.Message))(t)
+	if !r.Commit.ByRef || len(r.Commit.Changes) != 3 || r.Commit.Changes[0].Sender != 4 || len(r.Commit.Removed) != 1 {
+		t.Errorf("%+v", r.Commit)
+	}
+	if _, err := before.Process(c.Message); !errors.Is(err, ErrProposal) {
+		t.Errorf("unknown reference: %v", err)
+	}
+	if joined := must(Join(w.config(), inv, c.Welcome, nil))(t); !bytes.Equal(joined.Group.EpochAuthenticator(), c.Group.EpochAuthenticator()) {
+		t.Error("joined another state")
+	}
+	if len(r.Group.pending) != 0 {
+		t.Error("proposals outlive their epoch")
+	}
+}
+
+func TestGroup_boundsWaitingProposals(t *testing.T) {
+	w := newWorldWith(t, 2)
+	by, g := w.members[0], w.members[1].group
+	big := &GroupContextExtensions{Extensions{{Type: extensionOfTwo, Data: make([]byte, maxPendingSize)}}}
+	if _, err := g.Process(w.propose(by, big, wirePublic)); !errors.Is(err, ErrLimit) {
+		t.Errorf("big proposal: %v", err)
+	}
+	for i := range maxPending {
+		r := must(g.Process(w.propose(by, &Remove{Leaf: LeafIndex(i)}, wirePublic)))(t)
+		g = r.Group
+	}
+	if _, err := g.Process(w.propose(by, &Remove{Leaf: maxPending}, wirePublic)); !errors.Is(err, ErrLimit) {
+		t.Errorf("one proposal too many: %v", err)
 	}
 }

@@ -29,11 +29,11 @@ func (s CipherSuite) encryptWithLabel(public []byte, label string, context, plai
 	}
 	enc, sender, err := hpke.NewSender(key, hpke.HKDFSHA256(), hpke.AES128GCM(), labelled(label, context))
 	if err != nil {
-		return hpkeCiphertext{}, refuse(ErrLeaf, "HPKE key: %v", err)
+		return hpkeCiphertext{}, refuse(ErrLeaf, "HPKE key")
 	}
 	sealed, err := sender.Seal(nil, plaintext)
 	if err != nil {
-		return hpkeCiphertext{}, refuse(ErrLeaf, "HPKE seal: %v", err)
+		return hpkeCiphertext{}, refuse(ErrLeaf, "HPKE seal")
 	}
 	return hpkeCiphertext{kemOutput: enc, ciphertext: sealed}, nil
 }
@@ -69,7 +69,7 @@ func (s CipherSuite) publicKey(public []byte) (hpke.PublicKey, error) {
 func (s CipherSuite) generateKey() (hpke.PrivateKey, error) {
 	key, err := s.kem().GenerateKey()
 	if err != nil {
-		return nil, refuse(ErrUnsupported, "HPKE key generation: %v", err)
+		return nil, refuse(ErrUnsupported, "HPKE key generation")
 	}
 	return key, nil
 }
@@ -78,7 +78,7 @@ func (s CipherSuite) generateKey() (hpke.PrivateKey, error) {
 func (s CipherSuite) deriveKey(secret []byte) (hpke.PrivateKey, error) {
 	key, err := s.kem().DeriveKeyPair(secret)
 	if err != nil {
-		return nil, refuse(ErrUnsupported, "HPKE key derivation: %v", err)
+		return nil, refuse(ErrUnsupported, "HPKE key derivation")
 	}
 	return key, nil
 }

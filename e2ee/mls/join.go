@@ -76,7 +76,7 @@ func Join(config Config, inv *Invitation, welcomeMessage, tree []byte) (*Joined,
 // open decrypts the secrets that are for this key package.
 func (inv *Invitation) open(m *welcome) (*groupSecrets, error) {
 	if m.suite != inv.KeyPackage.Suite {
-		return nil, refuse(ErrWelcome, "cipher suite %#04x", uint16(m.suite))
+		return nil, refuse(ErrWelcome, "cipher suite %d", uint64(m.suite))
 	}
 	ref := inv.KeyPackage.Ref()
 	for i := range m.secrets {

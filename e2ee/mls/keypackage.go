@@ -103,10 +103,10 @@ func ParseKeyPackage(b []byte, suite CipherSuite) (*KeyPackage, error) {
 // check is the validation of RFC 9420 10.1.
 func (k *KeyPackage) check(suite CipherSuite) error {
 	if k.Version != Version10 || k.Suite != suite {
-		return refuse(ErrKeyPackage, "version %d, suite %#04x", k.Version, uint16(k.Suite))
+		return refuse(ErrKeyPackage, "version %d, suite %d", uint64(k.Version), uint64(k.Suite))
 	}
 	if k.Leaf.Source != LeafKeyPackage {
-		return refuse(ErrKeyPackage, "leaf node source %d", k.Leaf.Source)
+		return refuse(ErrKeyPackage, "leaf node source %d", uint64(k.Leaf.Source))
 	}
 	if err := k.Leaf.check(suite, nil, 0); err != nil {
 		return err

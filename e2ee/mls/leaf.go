@@ -121,7 +121,7 @@ func (l *LeafNode) decode(r *reader) {
 	case LeafCommit:
 		l.ParentHash = r.opaque()
 	default:
-		r.fail("leaf node source %d", l.Source)
+		r.fail("leaf node source %d", uint64(l.Source))
 	}
 	l.Extensions = readExtensions(r)
 	l.Signature = r.opaque()
@@ -148,24 +148,24 @@ func (l *LeafNode) equal(other *LeafNode) bool {
 // other members are in Tree.checkMembers.
 func (l *LeafNode) check(suite CipherSuite, groupID []byte, index LeafIndex) error {
 	if !slices.Contains(l.Capabilities.Versions, Version10) || !slices.Contains(l.Capabilities.Suites, suite) {
-		return refuse(ErrLeaf, "leaf %d does not support the version or suite of the group", index)
+		return refuse(ErrLeaf, "leaf %d does not support the version or suite of the group", uint64(index))
 	}
 	if !slices.Contains(l.Capabilities.Credentials, l.Credential.Type) {
-		return refuse(ErrLeaf, "leaf %d does not list its own credential type", index)
+		return refuse(ErrLeaf, "leaf %d does not list its own credential type", uint64(index))
 	}
 	for _, x := range l.Extensions {
 		if !l.Capabilities.hasExtension(x.Type) {
-			return refuse(ErrLeaf, "leaf %d does not list its extension %#04x", index, uint16(x.Type))
+			return refuse(ErrLeaf, "leaf %d does not list its extension %d", uint64(index), uint64(x.Type))
 		}
 	}
 	if l.Source == LeafKeyPackage && l.Lifetime.NotBefore > l.Lifetime.NotAfter {
-		return refuse(ErrLeaf, "leaf %d ends before it begins", index)
+		return refuse(ErrLeaf, "leaf %d ends before it begins", uint64(index))
 	}
 	if _, err := suite.publicKey(l.EncryptionKey); err != nil {
-		return refuse(ErrLeaf, "leaf %d: encryption key", index)
+		return refuse(ErrLeaf, "leaf %d: encryption key", uint64(index))
 	}
 	if !suite.verifyWithLabel(l.SignatureKey, "LeafNodeTBS", l.toBeSigned(groupID, index), l.Signature) {
-		return refuse(ErrLeaf, "leaf %d: signature", index)
+		return refuse(ErrLeaf, "leaf %d: signature", uint64(index))
 	}
 	return nil
 }

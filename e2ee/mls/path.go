@@ -193,14 +193,14 @@ func (t *Tree) recipients(x nodeIndex, sender LeafIndex, exclude []LeafIndex) []
 // part there (RFC 9420 7.5, 12.4.2). It returns the filtered direct path.
 func (t *Tree) mergePath(suite CipherSuite, groupID []byte, sender LeafIndex, path *updatePath, added []LeafIndex) ([]nodeIndex, error) {
 	if path.leaf.Source != LeafCommit {
-		return nil, refuse(ErrPath, "leaf node source %d", path.leaf.Source)
+		return nil, refuse(ErrPath, "leaf node source %d", uint64(path.leaf.Source))
 	}
 	if err := path.leaf.check(suite, groupID, sender); err != nil {
 		return nil, err
 	}
 	filtered := t.filteredPath(sender)
 	if len(path.nodes) != len(filtered) {
-		return nil, refuse(ErrPath, "%d nodes where %d belong", len(path.nodes), len(filtered))
+		return nil, refuse(ErrPath, "%d nodes where %d belong", uint64(len(path.nodes)), uint64(len(filtered)))
 	}
 	present := make(map[string]bool)
 	for _, n := range t.nodes {
@@ -219,13 +219,13 @@ func (t *Tree) mergePath(suite CipherSuite, groupID []byte, sender LeafIndex, pa
 	keys := make([][]byte, len(filtered))
 	for i, n := range path.nodes {
 		if _, err := suite.publicKey(n.encryptionKey); err != nil {
-			return nil, refuse(ErrPath, "key %d", i)
+			return nil, refuse(ErrPath, "key %d", uint64(i))
 		}
 		if !fresh(n.encryptionKey) {
-			return nil, refuse(ErrPath, "encryption key %d is in use", i)
+			return nil, refuse(ErrPath, "encryption key %d is in use", uint64(i))
 		}
 		if len(n.secrets) != len(t.recipients(filtered[i], sender, added)) {
-			return nil, refuse(ErrPath, "wrong number of ciphertexts for key %d", i)
+			return nil, refuse(ErrPath, "wrong number of ciphertexts for key %d", uint64(i))
 		}
 		keys[i] = n.encryptionKey
 	}
@@ -269,7 +269,7 @@ func (t *Tree) addSecrets(suite CipherSuite, keys privateKeys, nodes []nodeIndex
 			return nil, err
 		}
 		if p := t.nodes[x].parent; p == nil || !bytes.Equal(p.encryptionKey, publicBytes(key)) {
-			return nil, refuse(ErrPath, "secret does not match the key of node %d", x)
+			return nil, refuse(ErrPath, "secret does not match the key of node %d", uint64(x))
 		}
 		keys[x] = key
 	}

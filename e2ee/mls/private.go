@@ -26,7 +26,7 @@ func (m *privateMessage) decode(r *reader) {
 	m.epoch = r.u64()
 	m.contentType = contentType(r.u8())
 	if r.err == nil && (m.contentType < contentApplication || m.contentType > contentCommit) {
-		r.fail("content type %d", m.contentType)
+		r.fail("content type %d", uint64(m.contentType))
 	}
 	m.aad = r.opaque()
 	m.senderData = r.opaque()
@@ -135,7 +135,7 @@ func openPrivate(m *privateMessage, secrets *secretTree, senderSecret []byte, ow
 		return nil, nil, err
 	}
 	if data.leaf == own {
-		return nil, nil, refuse(ErrOwnMessage, "leaf %d", own)
+		return nil, nil, refuse(ErrOwnMessage, "leaf %d", uint64(own))
 	}
 	use, err := secrets.find(data.leaf, ratchetOf(m.contentType), data.generation)
 	if err != nil {

@@ -59,13 +59,13 @@ func (g *Group) Process(encoded []byte) (*Received, error) {
 	case wirePrivate:
 		return g.processPrivate(m.private)
 	}
-	return nil, refuse(ErrSender, "wire format %d does not go to a group", m.wireFormat)
+	return nil, refuse(ErrSender, "wire format %d does not go to a group", uint64(m.wireFormat))
 }
 
 // current checks that a message is for this group and epoch.
 func (g *Group) current(groupID []byte, epoch uint64) error {
 	if !bytes.Equal(groupID, g.context.GroupID) {
-		return refuse(ErrGroup, "id of %d bytes", len(groupID))
+		return refuse(ErrGroup, "id of %d bytes", uint64(len(groupID)))
 	}
 	if epoch != g.context.Epoch {
 		return refuse(ErrEpoch, "%d, not %d", epoch, g.context.Epoch)
@@ -81,7 +81,7 @@ func (g *Group) processPublic(m *publicMessage) (*Received, error) {
 		return nil, err
 	}
 	if m.content.sender.kind != senderMember {
-		return nil, refuse(ErrSender, "sender type %d", m.content.sender.kind)
+		return nil, refuse(ErrSender, "sender type %d", uint64(m.content.sender.kind))
 	}
 	if m.content.contentType == contentApplication {
 		return nil, refuse(ErrSender, "application data in the clear") // RFC 9420 6.2
@@ -128,10 +128,10 @@ func (g *Group) checkSender(a *authenticatedContent) error {
 	from := LeafIndex(a.content.sender.index)
 	leaf := g.tree.Leaf(from)
 	if leaf == nil {
-		return refuse(ErrSender, "leaf %d is not a member", from)
+		return refuse(ErrSender, "leaf %d is not a member", uint64(from))
 	}
 	if from == g.own {
-		return refuse(ErrOwnMessage, "leaf %d", from)
+		return refuse(ErrOwnMessage, "leaf %d", uint64(from))
 	}
 	return a.verify(g.context.Suite, leaf.SignatureKey, g.encoded)
 }
@@ -170,10 +170,10 @@ const (
 // alone are made; the others depend on the commit.
 func (g *Group) queue(a *authenticatedContent) (*Group, error) {
 	if len(g.pending) >= maxPending {
-		return nil, refuse(ErrLimit, "%d proposals wait", len(g.pending))
+		return nil, refuse(ErrLimit, "%d proposals wait", uint64(len(g.pending)))
 	}
 	if size := len(marshal(a)); size > maxPendingSize {
-		return nil, refuse(ErrLimit, "proposal of %d bytes", size)
+		return nil, refuse(ErrLimit, "proposal of %d bytes", uint64(size))
 	}
 	change := Change{Proposal: a.content.proposal, Sender: LeafIndex(a.content.sender.index)}
 	return g.withPending(a.proposalRef(), change), nil

@@ -141,7 +141,7 @@ func readProposal(r *reader) Proposal {
 	case ProposalGroupContextExtensions:
 		p = new(GroupContextExtensions)
 	default:
-		r.fail("proposal type %#04x", uint16(t))
+		r.fail("proposal type %d", uint64(t))
 		return nil
 	}
 	p.decode(r)
@@ -171,7 +171,7 @@ func (p *proposalOrRef) decode(r *reader) {
 	case 2:
 		p.ref = r.opaque()
 	default:
-		r.fail("proposal or reference of type %d", kind)
+		r.fail("proposal or reference of type %d", uint64(kind))
 	}
 }
 

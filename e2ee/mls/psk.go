@@ -64,12 +64,12 @@ func (p *PSKID) decode(r *reader) {
 	case PSKResumption:
 		p.Usage = PSKUsage(r.u8())
 		if p.Usage < PSKApplication || p.Usage > PSKBranch {
-			r.fail("resumption PSK usage %d", p.Usage)
+			r.fail("resumption PSK usage %d", uint64(p.Usage))
 		}
 		p.GroupID = r.opaque()
 		p.Epoch = r.u64()
 	default:
-		r.fail("PSK type %d", p.Type)
+		r.fail("PSK type %d", uint64(p.Type))
 	}
 	p.Nonce = r.opaque()
 }
@@ -99,7 +99,7 @@ func gatherPSKs(source PSKSource, ids []PSKID) ([]byte, error) {
 		}
 		secret, ok := source.PSK(id)
 		if !ok {
-			return nil, refuse(ErrPSK, "type %d", id.Type)
+			return nil, refuse(ErrPSK, "type %d", uint64(id.Type))
 		}
 		secrets[i] = secret
 	}

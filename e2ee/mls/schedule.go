@@ -89,7 +89,7 @@ func (e *epochSecrets) externalKey(suite CipherSuite) (hpke.PrivateKey, error) {
 // export is MLS-Exporter (RFC 9420 8.5).
 func export(exporterSecret []byte, label string, context []byte, length int) ([]byte, error) {
 	if length < 0 || length > maxExpand {
-		return nil, refuse(ErrLimit, "exported secret of %d bytes", length)
+		return nil, refuse(ErrLimit, "exported secret of %d bytes", uint64(length))
 	}
 	return expandWithLabel(deriveSecret(exporterSecret, label), "exported", hash(context), length), nil
 }

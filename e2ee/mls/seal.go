@@ -13,7 +13,7 @@ type Sealed struct {
 // key of the own ratchet when that is there.
 func (g *Group) Seal(data, aad []byte, padding int) (*Signing[Sealed], error) {
 	if padding < 0 || len(data) > maxEncoding/2 || len(aad) > maxEncoding/4 || padding > maxEncoding/8 {
-		return nil, refuse(ErrLimit, "message of %d bytes", len(data))
+		return nil, refuse(ErrLimit, "message of %d bytes", uint64(len(data)))
 	}
 	a := &authenticatedContent{
 		wireFormat: wirePrivate,

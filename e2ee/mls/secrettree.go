@@ -63,7 +63,7 @@ func newSecretTree(size uint32, encryptionSecret []byte) *secretTree {
 // it when it is asked for the first time.
 func (t *secretTree) ratchet(l LeafIndex, kind ratchetKind) (*ratchet, error) {
 	if uint32(l) >= t.size {
-		return nil, refuse(ErrSender, "leaf %d is not in the tree", l)
+		return nil, refuse(ErrSender, "leaf %d is not in the tree", uint64(l))
 	}
 	if pair := t.leaves[l]; pair != nil {
 		return &pair[kind], nil
@@ -142,13 +142,13 @@ func (t *secretTree) find(l LeafIndex, kind ratchetKind, generation uint32) (*ke
 	if uint64(generation) < r.next {
 		key, ok := r.skipped[generation]
 		if !ok {
-			return nil, refuse(ErrGeneration, "generation %d was used or dropped", generation)
+			return nil, refuse(ErrGeneration, "generation %d was used or dropped", uint64(generation))
 		}
 		use.key = key
 		return use, nil
 	}
 	if uint64(generation)-r.next > maxSkipped {
-		return nil, refuse(ErrGeneration, "generation %d is too far ahead", generation)
+		return nil, refuse(ErrGeneration, "generation %d is too far ahead", uint64(generation))
 	}
 	use.secret = r.secret
 	for g := r.next; g <= uint64(generation); g++ {

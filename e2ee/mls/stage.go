@@ -42,7 +42,7 @@ func (g *Group) stage(committer LeafIndex, changes []Change) (*staged, error) {
 		return nil, refuse(ErrLimit, "last epoch")
 	}
 	if len(changes) > maxProposals {
-		return nil, refuse(ErrLimit, "%d proposals", len(changes))
+		return nil, refuse(ErrLimit, "%d proposals", uint64(len(changes)))
 	}
 	if err := g.checkChanges(committer, changes); err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (c Config) validate(groupID []byte, l LeafIndex, leaf, old *LeafNode) error
 		return nil
 	}
 	if err := c.Validator.ValidateLeaf(groupID, l, leaf, old); err != nil {
-		return refuse(ErrLeaf, "leaf %d: %v", l, err)
+		return &refusal{reason: ErrLeaf, cause: err, text: "leaf %d", numbers: []uint64{uint64(l)}}
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func (g *Group) checkChanges(committer LeafIndex, changes []Change) error {
 				return err
 			}
 			if touched[c.Sender] {
-				return refuse(ErrProposal, "two changes of leaf %d", c.Sender)
+				return refuse(ErrProposal, "two changes of leaf %d", uint64(c.Sender))
 			}
 			touched[c.Sender] = true
 		case *Remove:
@@ -129,9 +129,9 @@ func (g *Group) checkChanges(committer LeafIndex, changes []Change) error {
 			case p.Leaf == committer:
 				return refuse(ErrProposal, "the committer removes itself")
 			case g.tree.Leaf(p.Leaf) == nil:
-				return refuse(ErrProposal, "leaf %d is not a member", p.Leaf)
+				return refuse(ErrProposal, "leaf %d is not a member", uint64(p.Leaf))
 			case touched[p.Leaf]:
-				return refuse(ErrProposal, "two changes of leaf %d", p.Leaf)
+				return refuse(ErrProposal, "two changes of leaf %d", uint64(p.Leaf))
 			}
 			touched[p.Leaf] = true
 		case *PreSharedKey:
@@ -149,7 +149,7 @@ func (g *Group) checkChanges(committer LeafIndex, changes []Change) error {
 			}
 			extensions = true
 		default:
-			return refuse(ErrUnsupported, "proposal of type %T", p)
+			return refuse(ErrUnsupported, "proposal of type %d", uint64(p.Type()))
 		}
 	}
 	return nil
@@ -161,9 +161,9 @@ func (g *Group) checkUpdate(committer, from LeafIndex, leaf *LeafNode) error {
 	case from == committer:
 		return refuse(ErrProposal, "the committer updates itself by proposal")
 	case old == nil:
-		return refuse(ErrProposal, "leaf %d is not a member", from)
+		return refuse(ErrProposal, "leaf %d is not a member", uint64(from))
 	case leaf.Source != LeafUpdate:
-		return refuse(ErrProposal, "leaf node source %d", leaf.Source)
+		return refuse(ErrProposal, "leaf node source %d", uint64(leaf.Source))
 	case bytes.Equal(leaf.EncryptionKey, old.EncryptionKey):
 		return refuse(ErrProposal, "update without a new encryption key")
 	}
@@ -173,13 +173,13 @@ func (g *Group) checkUpdate(committer, from LeafIndex, leaf *LeafNode) error {
 // checkProposed makes the checks of RFC 9420 12.1.4.
 func (p *PSKID) checkProposed() error {
 	if p.Type == PSKResumption && p.Usage != PSKApplication {
-		return refuse(ErrProposal, "resumption PSK of usage %d", p.Usage)
+		return refuse(ErrProposal, "resumption PSK of usage %d", uint64(p.Usage))
 	}
 	if p.Type != PSKExternal && p.Type != PSKResumption {
-		return refuse(ErrProposal, "PSK of type %d", p.Type)
+		return refuse(ErrProposal, "PSK of type %d", uint64(p.Type))
 	}
 	if len(p.Nonce) != hashSize {
-		return refuse(ErrProposal, "PSK nonce of %d bytes", len(p.Nonce))
+		return refuse(ErrProposal, "PSK nonce of %d bytes", uint64(len(p.Nonce)))
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ const (
 // check returns an error for a suite that is not implemented.
 func (s CipherSuite) check() error {
 	if s != X25519AES128SHA256Ed25519 && (s != P256AES128SHA256P256 || !hasP256) {
-		return refuse(ErrUnsupported, "cipher suite %#04x", uint16(s))
+		return refuse(ErrUnsupported, "cipher suite %d", uint64(s))
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (s CipherSuite) signaturePublic(key crypto.PublicKey) ([]byte, error) {
 	if key, ok := key.(ed25519.PublicKey); ok {
 		return key, nil
 	}
-	return nil, refuse(ErrUnsupported, "signature key of type %T in suite %d", key, s)
+	return nil, refuse(ErrUnsupported, "signature key is not of suite %d", uint64(s))
 }
 
 // labelled returns "MLS 1.0 " + label and a context as two vectors. This is

@@ -130,7 +130,7 @@ func (t *Tree) add(leaf *LeafNode) (LeafIndex, error) {
 	}
 	if uint32(l) == t.size() {
 		if t.size()*2 > MaxLeaves {
-			return 0, refuse(ErrLimit, "more than %d leaves", MaxLeaves)
+			return 0, refuse(ErrLimit, "more than %d leaves", uint64(MaxLeaves))
 		}
 		grown := 2*len(t.nodes) + 1
 		t.nodes = append(t.nodes, make([]node, grown-len(t.nodes))...)
@@ -265,7 +265,7 @@ func readNode(r *reader, x nodeIndex) (n node) {
 		n.parent = new(parentNode)
 		n.parent.decode(r)
 	default:
-		r.fail("node %d of type %d", x, kind)
+		r.fail("node %d of type %d", uint64(x), uint64(kind))
 	}
 	return n
 }

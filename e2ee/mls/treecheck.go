@@ -21,7 +21,7 @@ func (t *Tree) check(suite CipherSuite, groupID []byte) error {
 			continue
 		}
 		if _, err := suite.publicKey(p.encryptionKey); err != nil {
-			return refuse(ErrTree, "node %d: encryption key", x)
+			return refuse(ErrTree, "node %d: encryption key", uint64(x))
 		}
 		if err := t.checkUnmerged(x, p.unmerged); err != nil {
 			return err
@@ -35,7 +35,7 @@ func (t *Tree) check(suite CipherSuite, groupID []byte) error {
 func (t *Tree) checkUnmerged(x nodeIndex, unmerged []LeafIndex) error {
 	for _, l := range unmerged {
 		if !x.covers(l) || t.nodes[l.node()].leaf == nil {
-			return refuse(ErrTree, "node %d: unmerged leaf %d is not a member below it", x, l)
+			return refuse(ErrTree, "node %d: unmerged leaf %d is not a member below it", uint64(x), uint64(l))
 		}
 		for y := l.node().parent(); y != x; y = y.parent() {
 			p := t.nodes[y].parent
@@ -43,7 +43,7 @@ func (t *Tree) checkUnmerged(x nodeIndex, unmerged []LeafIndex) error {
 				continue
 			}
 			if _, found := slices.BinarySearch(p.unmerged, l); !found {
-				return refuse(ErrTree, "node %d does not list unmerged leaf %d of node %d", y, l, x)
+				return refuse(ErrTree, "node %d does not list unmerged leaf %d of node %d", uint64(y), uint64(l), uint64(x))
 			}
 		}
 	}
@@ -57,7 +57,7 @@ func (t *Tree) checkParentHashes() error {
 	for x := nodeIndex(1); int(x) < len(t.nodes); x += 2 {
 		p := t.nodes[x].parent
 		if p != nil && !t.tied(p, x.left(), x.right()) && !t.tied(p, x.right(), x.left()) {
-			return refuse(ErrTree, "node %d: parent hash", x)
+			return refuse(ErrTree, "node %d: parent hash", uint64(x))
 		}
 	}
 	return nil
@@ -119,7 +119,7 @@ func (t *Tree) checkMembers(group Extensions) error {
 	signatureKeys := make(map[string]bool)
 	for l, leaf := range t.Leaves() {
 		if signatureKeys[string(leaf.SignatureKey)] {
-			return refuse(ErrLeaf, "leaf %d: signature key of another member", l)
+			return refuse(ErrLeaf, "leaf %d: signature key of another member", uint64(l))
 		}
 		signatureKeys[string(leaf.SignatureKey)] = true
 		if err := leaf.supports(l, group, required, credentials); err != nil {
@@ -132,7 +132,7 @@ func (t *Tree) checkMembers(group Extensions) error {
 			continue
 		}
 		if encryptionKeys[string(n.encryptionKey())] {
-			return refuse(ErrTree, "node %d: encryption key of another node", x)
+			return refuse(ErrTree, "node %d: encryption key of another node", uint64(x))
 		}
 		encryptionKeys[string(n.encryptionKey())] = true
 	}
@@ -143,22 +143,22 @@ func (t *Tree) checkMembers(group Extensions) error {
 func (l *LeafNode) supports(index LeafIndex, group Extensions, required RequiredCapabilities, credentials []CredentialType) error {
 	for _, x := range group {
 		if !l.Capabilities.hasExtension(x.Type) {
-			return refuse(ErrLeaf, "leaf %d does not support extension %#04x of the group", index, uint16(x.Type))
+			return refuse(ErrLeaf, "leaf %d does not support extension %d of the group", uint64(index), uint64(x.Type))
 		}
 	}
 	for _, t := range required.Extensions {
 		if !l.Capabilities.hasExtension(t) {
-			return refuse(ErrLeaf, "leaf %d does not support required extension %#04x", index, uint16(t))
+			return refuse(ErrLeaf, "leaf %d does not support required extension %d", uint64(index), uint64(t))
 		}
 	}
 	for _, t := range required.Proposals {
 		if !l.Capabilities.hasProposal(t) {
-			return refuse(ErrLeaf, "leaf %d does not support required proposal %#04x", index, uint16(t))
+			return refuse(ErrLeaf, "leaf %d does not support required proposal %d", uint64(index), uint64(t))
 		}
 	}
 	for _, t := range credentials {
 		if !slices.Contains(l.Capabilities.Credentials, t) {
-			return refuse(ErrLeaf, "leaf %d does not support credential type %d", index, t)
+			return refuse(ErrLeaf, "leaf %d does not support credential type %d", uint64(index), uint64(t))
 		}
 	}
 	return nil
