@@ -36,7 +36,7 @@ func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 			r.target(now, s, layer.Paused, out)
 		case s.Kind == Audio:
 			r.target(now, s, 0, out)
-			if st := s.track.streams[0]; st != nil {
+			if st := s.track.streams[0]; st != nil && now.Sub(st.last) < liveFor {
 				audio += st.rate.rate(0)
 			}
 		default:

@@ -14,10 +14,10 @@ var (
 	ErrInvalid     = errors.New("room: invalid command")
 )
 
-// Command is a change that signaling asks for: Join, Leave, Publish, Slots, Want or Mute.
+// Command is a change that signaling asks for: Join, Leave, Extensions, Publish, Slots, Want or Mute.
 type Command interface{ command() }
 
-// Join adds a peer. Extensions are the header extension ids of its session, the same in both directions.
+// Join adds a peer. Extensions are the header extension ids of what is sent to it.
 type Join struct {
 	Peer       PeerID
 	Extensions packet.Extensions
@@ -26,6 +26,12 @@ type Join struct {
 
 // Leave removes a peer and everything that it sent and received.
 type Leave struct{ Peer PeerID }
+
+// Extensions replaces the header extension ids of what is sent to a peer, after a further negotiation.
+type Extensions struct {
+	Peer PeerID
+	IDs  packet.Extensions
+}
 
 // Publish is the full list of a peer's tracks; it replaces the former list. A track that is in both lists keeps its streams.
 type Publish struct {
@@ -88,9 +94,10 @@ type Mute struct {
 	Muted  bool
 }
 
-func (Join) command()    {}
-func (Leave) command()   {}
-func (Publish) command() {}
-func (Slots) command()   {}
-func (Want) command()    {}
-func (Mute) command()    {}
+func (Join) command()       {}
+func (Leave) command()      {}
+func (Extensions) command() {}
+func (Publish) command()    {}
+func (Slots) command()      {}
+func (Want) command()       {}
+func (Mute) command()       {}

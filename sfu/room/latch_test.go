@@ -4,8 +4,6 @@ import "testing"
 
 // Which stream becomes which layer, from what browsers and native clients send.
 func TestLatch(t *testing.T) {
-	noRID := pubExt
-	noRID.RID = 0
 	type sent struct {
 		pt       uint8
 		ssrc     uint32
@@ -27,8 +25,8 @@ func TestLatch(t *testing.T) {
 		{"simulcast without rid", Join{Extensions: pubExt}, PublishedTrack{RIDs: rids}, sent{96, 9, "1", ""}, nil, none, DropUnknownStream},
 		{"single stream by mid", Join{Extensions: pubExt}, PublishedTrack{}, sent{96, 9, "1", ""}, nil, 0, 0},
 		{"declared", Join{Extensions: pubExt}, PublishedTrack{SSRCs: []uint32{9}}, sent{96, 9, "7", ""}, nil, 0, 0},
-		{"declared layers without rids", Join{Extensions: noRID}, PublishedTrack{RIDs: rids, SSRCs: []uint32{7, 8, 9}}, sent{96, 9, "1", ""}, nil, 2, 0},
-		{"rid is right where declared order is not", Join{Extensions: pubExt}, PublishedTrack{RIDs: rids, SSRCs: []uint32{9, 8, 7}}, sent{96, 9, "1", "f"}, nil, 2, 0},
+		{"declared layers without rids", Join{Extensions: pubExt}, PublishedTrack{RIDs: rids, SSRCs: []uint32{7, 8, 9}}, sent{96, 9, "1", ""}, nil, 2, 0},
+		{"rid is right where declared order is not", Join{Extensions: subExt}, PublishedTrack{RIDs: rids, SSRCs: []uint32{9, 8, 7}}, sent{96, 9, "1", "f"}, nil, 2, 0},
 		{"unknown payload type", Join{Extensions: pubExt}, PublishedTrack{}, sent{50, 9, "1", ""}, nil, none, DropPayloadType},
 		{"repair before the stream", Join{Extensions: pubExt}, PublishedTrack{}, sent{97, 9, "1", ""}, nil, none, DropRTX},
 		{"repair by rid", Join{Extensions: pubExt}, PublishedTrack{RIDs: rids}, sent{97, 9, "1", "h"}, &sent{96, 8, "1", "h"}, 1, 0},

@@ -23,8 +23,8 @@ type peer struct {
 	incoming   []incoming // latched SSRCs, at most maxStreams
 	maxStreams int
 	recorder   bwe.Recorder
-	lastSSRC   uint32 // newest stream with a transport-wide number
-	in         bucket // what it may still send
+	lastSSRC   uint32        // newest stream with a transport-wide number
+	in         [Kinds]bucket // what it may still send
 	clockShift time.Duration
 	clockKnown bool
 
@@ -59,7 +59,7 @@ func newPeer(now time.Time, j Join, rng *rand.Rand) *peer {
 	e := bwe.New(bwe.Config{})
 	p := &peer{
 		id: j.Peer, ext: j.Extensions, ssrc: rng.Uint32(), maxStreams: j.MaxStreams,
-		in:        newBucket(now, MaxPublish, time.Second),
+		in:        [Kinds]bucket{newBucket(now, MaxPublishAudio, time.Second), newBucket(now, MaxPublish, time.Second)},
 		estimator: e,
 		pacer:     pace.New(now, e.Estimate().Keep),
 		transport: uint16(rng.Uint32()),

@@ -56,8 +56,10 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		r.drop(DropMuted)
 		return
 	}
-	if kind == Video && !pub.in.take(now, len(p.Raw)) {
-		s.loss.Received(now, p.ExtSeq) // asking for it again would make it worse
+	if !pub.in[kind].take(now, max(len(p.Raw), minCharge)) {
+		if kind == Video {
+			s.loss.Received(now, p.ExtSeq) // asking for it again would make it worse
+		}
 		r.drop(DropRate)
 		return
 	}

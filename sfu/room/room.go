@@ -21,8 +21,13 @@ const (
 	MaxPeers = 1000
 	// MaxWishes is the cap of a peer's list of wishes: all sources of a full grid and of everybody's screen.
 	MaxWishes = 512
-	// MaxPublish is what one peer may send. More than three layers of 1080p take; the excess is dropped.
+	// MaxPublish is what one peer may send of video: more than three layers of 1080p take. The excess is dropped.
 	MaxPublish = 12 * unit.Mbps
+	// MaxPublishAudio is the same of audio: two Opus streams of 510 kbit/s (RFC 6716 2.1.1) with their headers. Audio passes
+	// the subscribers' pacers and takes from what is left for video, so nothing else bounds it.
+	MaxPublishAudio = 1200 * unit.Kbps
+	// minCharge is what a packet counts at least, in bytes: tiny ones cost as much work. It allows 11,000 packets/s of video.
+	minCharge = 128
 
 	// housekeeping is the period of everything that need not be exact.
 	housekeeping = 100 * time.Millisecond
@@ -105,6 +110,8 @@ func (r *Room) Apply(now time.Time, c Command, out *Batch) error {
 	switch c := c.(type) {
 	case Leave:
 		r.leave(now, p, out)
+	case Extensions:
+		p.ext = c.IDs
 	case Publish:
 		return r.publish(now, p, c.Tracks, out)
 	case Slots:
@@ -122,6 +129,8 @@ func (r *Room) Apply(now time.Time, c Command, out *Batch) error {
 func commandPeer(c Command) PeerID {
 	switch c := c.(type) {
 	case Leave:
+		return c.Peer
+	case Extensions:
 		return c.Peer
 	case Publish:
 		return c.Peer

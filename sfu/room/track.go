@@ -173,15 +173,15 @@ func (p *peer) byRID() (found *track) {
 	return found
 }
 
-// declared finds the track and layer of an SSRC that signaling declared. Where RIDs are negotiated they decide about the
-// layer, since the order of SSRCs in an offer promises nothing; a repair stream then follows the stream that it is paired
-// with (ssrc-group FID, RFC 5576 4.2).
-func (p *peer) declared(ssrc uint32) (t *track, at int, rtx bool) {
+// declared finds the track and layer of an SSRC that signaling declared. Where the packet has a RID, that decides about the
+// layer, since the order of SSRCs in an offer promises nothing; a repair stream follows the stream that it is paired with
+// (ssrc-group FID, RFC 5576 4.2).
+func (p *peer) declared(ssrc uint32, hasRID bool) (t *track, at int, rtx bool) {
 	for _, t := range p.tracks {
 		if t == nil {
 			continue
 		}
-		byRID := len(t.def.RIDs) > 0 && p.ext.RID != 0
+		byRID := len(t.def.RIDs) > 0 && hasRID
 		if i := slices.Index(t.def.SSRCs, ssrc); i >= 0 && !byRID {
 			return t, i, false
 		}
@@ -200,12 +200,13 @@ func (p *peer) declared(ssrc uint32) (t *track, at int, rtx bool) {
 // locate finds the track and layer of a packet with an unknown SSRC: by what signaling declared, else by MID and RID
 // (RFC 8843 9.2, RFC 8852).
 func (p *peer) locate(pkt *packet.Packet) (t *track, at int, rtx bool) {
-	if t, at, rtx = p.declared(pkt.SSRC); t != nil {
+	hasRID := pkt.RID.Len > 0 || pkt.RepairedRID.Len > 0
+	if t, at, rtx = p.declared(pkt.SSRC, hasRID); t != nil {
 		return t, at, rtx
 	}
 	if pkt.MID.Len > 0 {
 		t = p.byMID(pkt.Bytes(pkt.MID))
-	} else if pkt.RID.Len > 0 || pkt.RepairedRID.Len > 0 {
+	} else if hasRID {
 		t = p.byRID()
 	}
 	if t == nil {

@@ -84,13 +84,8 @@ func (s *Shard) connected(now time.Time, p *peer, e transport.Event) {
 	p.entered = true
 	s.notices.Push(NoticeKey{Kind: NoticeConnected, Key: p.key}, Notice{Kind: NoticeConnected, Key: p.key})
 	s.log.Debug("session connected", zap.Uint64("session", p.key), zap.Stringer("profile", e.Profile), zap.Duration("ice", e.ICE), zap.Duration("dtls", e.DTLS))
-	// Ids are the same on all m-lines, so a peer without slots yet is known by what it sends.
-	extensions := p.outgoing
-	if len(p.slots) == 0 {
-		extensions = p.incoming
-	}
 	commands := []room.Command{
-		room.Join{Peer: p.id, Extensions: extensions},
+		room.Join{Peer: p.id, Extensions: p.outgoing},
 		room.Publish{Peer: p.id, Tracks: p.tracks},
 		room.Slots{Peer: p.id, Slots: p.slots},
 		room.Want{Peer: p.id, Wishes: s.resolve(p)},
@@ -160,7 +155,8 @@ func (s *Shard) change(now time.Time, c Change) (err error) {
 	var commands []room.Command
 	if c.Media != nil {
 		p.take(*c.Media)
-		commands = append(commands, room.Publish{Peer: p.id, Tracks: p.tracks}, room.Slots{Peer: p.id, Slots: p.slots})
+		commands = append(commands, room.Extensions{Peer: p.id, IDs: p.outgoing},
+			room.Publish{Peer: p.id, Tracks: p.tracks}, room.Slots{Peer: p.id, Slots: p.slots})
 	}
 	if c.Wishes != nil {
 		p.wishes = *c.Wishes
