@@ -45,8 +45,9 @@ func DefaultTiming() Timing {
 		Beat: 250 * time.Millisecond,
 		// Twelve beats: a busy machine misses some, and taking a living node as lost costs every call on it a rejoin.
 		Lost: 3 * time.Second,
-		// Nodes answer a signaling that starts at once; this is time for their snapshots.
-		Settle:  time.Second,
+		// A node tries the engine five times a second while it is away, and answers a signaling that starts at once; its
+		// snapshot takes milliseconds.
+		Settle:  1500 * time.Millisecond,
 		Request: 5 * time.Second,
 	}
 }
