@@ -97,6 +97,8 @@ export class Engine implements SendContext, ReceiveContext {
         return session.peerJoined(m);
       case "peer_left":
         return session.peerLeft(m.connId);
+      case "resumed":
+        return session.resumed();
       case "envelope":
         return session.envelope(new Uint8Array(m.data));
       case "slots":

@@ -17,7 +17,9 @@
 //   peer_joined, peer_left, envelope,
 //   slots ------------------------------>
 //        <------------------------------- send, peer_state, stats, error
-//   reset (the connection is lost) ----->
+//   resumed (over another connection) -->
+//        <------------------------------- send (the announcement again)
+//   reset (the participation is over) -->
 //        <------------------------------- ready (with a fresh connId)
 //   connect ...
 //
@@ -54,13 +56,19 @@ export type ToWorker =
   | { type: "profile"; name: string }
   /** Admitted: own leaf and who is there. */
   | { type: "welcome"; leaf: number; peers: PeerInfo[] }
+  /** A newcomer, or one who is known with this leaf and came back: both are told the own key. */
   | { type: "peer_joined"; connId: string; leaf: number }
   | { type: "peer_left"; connId: string }
   /** A binary message as received: u64 seq || envelope. Transfer the buffer. */
   | { type: "envelope"; data: ArrayBuffer }
+  /**
+   * The participation goes on over another connection: nothing is reset, and the
+   * own key is announced again, because envelopes may have been lost.
+   */
+  | { type: "resumed" }
   /** The whole list, as in the signaling message of this name. */
   | { type: "slots"; slots: SlotInfo[] }
-  /** The signaling connection is gone: forget the room, take a fresh connId. */
+  /** The participation is over: forget the room, take a fresh connId. */
   | { type: "reset" }
   | TestConfig;
 

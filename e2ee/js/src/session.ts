@@ -98,8 +98,15 @@ export class Session {
 
   async peerJoined(p: PeerInfo): Promise<void> {
     if (this.leaf === null) throw new RangeError("peer_joined before welcome");
-    const added = await this.add(p);
-    if (added) await this.announce(added.id);
+    const known = this.peers.get(p.connId);
+    const peer = known?.leaf === p.leaf ? known : await this.add(p);
+    if (peer) await this.announce(peer.id);
+  }
+
+  /** resumed tells everybody the same announcement again. */
+  async resumed(): Promise<void> {
+    if (this.leaf === null) throw new RangeError("resumed before welcome");
+    await this.announce(null);
   }
 
   peerLeft(connId: string): void {

@@ -447,3 +447,21 @@ test("a frame that the platform fails to encrypt is dropped and counted, and the
   assert.equal(alice.sums().framesProtected, 1);
   seal.mock.restore();
 });
+
+test("a participation that goes on over another connection keeps its keys and counters, and tells them again", async () => {
+  const { alice, bob, receive } = await call();
+  const before = await send(alice, "camera", "video/VP8", video(2));
+  await alice.handle({ type: "resumed" });
+  await relay([alice, bob]);
+  // Back after the service was restarted: known with this leaf, so nobody new.
+  await bob.handle({ type: "peer_joined", connId: alice.connId, leaf: 0 });
+  assert.equal(bob.takeEnvelopes().length, 1);
+  assert.equal(bob.state(alice.connId), "encrypted");
+  const after = await send(alice, "camera", "video/VP8", video(2));
+  for (const f of [...before, ...after]) receive.put(frame("video/VP8", f));
+  await receive.end();
+  assert.equal(receive.out.length, 4);
+  assert.deepEqual(bob.sums().dropped, {});
+  assert.deepEqual([...bob.of("error"), ...alice.of("error")], []);
+  assert.equal(new Set([...before, ...after].map(toHex)).size, 4);
+});

@@ -1,10 +1,12 @@
 // The small pure parts of a call: back-off, layers, link, roster, problems.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { backoffMs } from "./backoff.ts";
 import { roomLink, roomOfPath, secretOfFragment } from "./link.ts";
 import { deviceProblem, failureOf } from "./problems.ts";
+import type { Peer } from "./protocol.ts";
+import { Resumption } from "./resumption.ts";
 import { Roster, hasLive } from "./roster.ts";
 import { layersFor } from "./simulcast.ts";
 
@@ -44,7 +46,7 @@ test("a link has its room in the path and its secret in the fragment", () => {
 
 test("the roster follows who comes and goes", () => {
   const roster = new Roster();
-  roster.apply({ type: "welcome", id: 1, leaf: 3, peers: [{ connId: "b", leaf: 2, tracks: [] }, { connId: "a", leaf: 1, tracks: [] }] });
+  roster.apply({ type: "welcome", id: 1, leaf: 3, resume: "", resumed: false, lost: false, peers: [{ connId: "b", leaf: 2, tracks: [] }, { connId: "a", leaf: 1, tracks: [] }] });
   assert.deepEqual(roster.all().map((m) => [m.connId, m.state]), [["a", "waiting"], ["b", "waiting"]]);
   assert.equal(roster.apply({ type: "peer_joined", connId: "c", leaf: 4 }).joined?.connId, "c");
   assert.equal(roster.apply({ type: "peer_joined", connId: "c", leaf: 4 }).changed, false);
@@ -58,6 +60,62 @@ test("the roster follows who comes and goes", () => {
   assert.equal(roster.apply({ type: "peer_left", connId: "c", reason: "leave" }).changed, false);
   assert.equal(roster.apply({ type: "peer_tracks", connId: "c", tracks: [] }).changed, false);
   assert.equal(roster.size, 2);
+});
+
+test("after a resumption the roster keeps what it knows of those who stayed", () => {
+  const peer = (connId: string, leaf: number): Peer => ({ connId, leaf, tracks: [] });
+  const roster = new Roster();
+  roster.meet([peer("a", 1), peer("b", 2)], true);
+  roster.setState("a", "encrypted");
+  roster.setName("a", "Ada");
+  // The service forgot everything: only "a" is back so far.
+  const lost = roster.meet([{ ...peer("a", 1), tracks: [{ source: "mic", muted: false }] }], false);
+  assert.deepEqual([lost.joined, lost.left], [[], []]);
+  assert.deepEqual(roster.all().map((m) => [m.connId, m.state, m.name, m.tracks.length]), [["a", "encrypted", "Ada", 1], ["b", "waiting", "", 0]]);
+  const settled = roster.meet([peer("a", 1), peer("c", 3)], true);
+  assert.deepEqual(settled.joined.map((m) => m.connId), ["c"]);
+  assert.deepEqual(settled.left.map((m) => m.connId), ["b"]);
+  // Another leaf is another stay.
+  const moved = roster.meet([peer("a", 5), peer("c", 3)], true);
+  assert.deepEqual([moved.left.map((m) => m.leaf), moved.joined.map((m) => m.leaf)], [[1], [5]]);
+  assert.deepEqual(roster.all().map((m) => [m.connId, m.state]), [["c", "waiting"], ["a", "waiting"]]);
+});
+
+test("attempts to resume begin at once, slow down, and end after 20 s", () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    let now = 0;
+    const at: number[] = [];
+    let expired = 0;
+    const r = new Resumption({ attempt: () => at.push(now), expired: () => expired++ }, () => 0.5, () => now);
+    const tick = (ms: number): void => {
+      for (let i = 0; i < ms; i += 25) {
+        now += 25;
+        mock.timers.tick(25);
+      }
+    };
+    r.broken();
+    tick(150);
+    assert.deepEqual(at, [125]);
+    r.broken(); // refused at once
+    r.hurry();
+    tick(25);
+    assert.equal(at.length, 2);
+    r.hurry(); // an attempt is under way
+    tick(4000);
+    assert.equal(at.length, 2);
+    tick(40_000); // hanging attempts are followed by others
+    assert.ok((at as readonly number[]).length >= 4, String(at));
+    assert.equal(expired, 1);
+    assert.equal(r.active, false);
+    r.broken();
+    assert.equal(r.active, true);
+    r.done();
+    tick(40_000);
+    assert.equal(expired, 1);
+  } finally {
+    mock.timers.reset();
+  }
 });
 
 test("refusals end a call, losses do not", () => {

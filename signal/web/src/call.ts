@@ -1,6 +1,7 @@
-// A call from joining to leaving: one session after the other. A session that
-// is lost is followed by a new one by itself, with a new worker (and so new
-// keys and a new connection id) and a new peer connection.
+// A call from joining to leaving: one session after the other. A session
+// survives a broken connection by itself; one that is lost is followed by a new
+// one, with a new worker (and so new keys and a new connection id) and a new
+// peer connection.
 
 import { backoffMs } from "./backoff.ts";
 import { E2eeWorker } from "./e2ee_worker.ts";
@@ -13,6 +14,8 @@ import type { TileView } from "./wishes.ts";
 export type CallState =
   | { phase: "connecting" }
   | { phase: "live" }
+  /** Signaling comes back; sound and picture go on meanwhile. */
+  | { phase: "resuming"; problem: Problem }
   | { phase: "reconnecting"; problem: Problem }
   /** Over, because of a problem that trying again does not solve. */
   | { phase: "failed"; problem: Problem }
@@ -67,6 +70,7 @@ export class Call {
 
   /** retryNow ends a wait for the next attempt. */
   retryNow(): void {
+    this.session?.hurry();
     if (this.retryTimer === undefined) return;
     clearTimeout(this.retryTimer);
     this.retryTimer = undefined;
@@ -83,9 +87,11 @@ export class Call {
   private open(worker: E2eeWorker): void {
     const session = new Session(worker, this.self, {
       live: () => {
+        clearTimeout(this.stableTimer);
         this.stableTimer = setTimeout(() => (this.attempt = 0), stableMs);
         this.set({ phase: "live" });
       },
+      interrupted: ({ problem }, media) => this.set({ phase: media ? "reconnecting" : "resuming", problem }),
       people: (change) => this.events.people(change),
       slots: () => this.events.slots(),
       speakers: (speakers) => this.events.speakers(speakers),

@@ -26,6 +26,8 @@ const disconnectedMs = 2500;
 // From the answer to "connected"; DTLS repeats a lost flight after 1 s.
 const connectMs = 8000;
 
+export type SharedTracks = Readonly<Record<ShareSource, MediaStreamTrack | null>>;
+
 type Kind = "audio" | "video";
 
 export class MediaConnection {
@@ -77,21 +79,26 @@ export class MediaConnection {
    * share sends these tracks, or nothing. A source that is shared for the first
    * time is offered, behind the negotiations that are under way.
    */
-  share(tracks: Readonly<Record<ShareSource, MediaStreamTrack | null>>): Promise<void> {
+  share(tracks: SharedTracks): Promise<void> {
     return this.queue(async () => {
-      let isNew = false;
-      for (const source of ["screen", "screen_audio"] as const) {
-        const track = tracks[source];
-        let t = this.shared.get(source);
-        if (!t && track) {
-          t = source === "screen" ? this.addSender("video", source, screenEncodings) : this.addSender("audio", source, undefined);
-          this.shared.set(source, t);
-          isNew = true;
-        }
-        await t?.sender.replaceTrack(track);
-      }
-      if (isNew) await this.offer();
+      if (await this.send(tracks)) await this.offer();
     });
+  }
+
+  /** send gives the tracks to their senders; true when there is a new one. */
+  private async send(tracks: SharedTracks): Promise<boolean> {
+    let isNew = false;
+    for (const source of ["screen", "screen_audio"] as const) {
+      const track = tracks[source];
+      let t = this.shared.get(source);
+      if (!t && track) {
+        t = source === "screen" ? this.addSender("video", source, screenEncodings) : this.addSender("audio", source, undefined);
+        this.shared.set(source, t);
+        isNew = true;
+      }
+      await t?.sender.replaceTrack(track);
+    }
+    return isNew;
   }
 
   /** offers says whether the service knows of this source. */
@@ -101,12 +108,14 @@ export class MediaConnection {
 
   /**
    * negotiate grows the pool of receivers to what is wanted and offers, if this
-   * is the first time or the pool grew. Calls queue up behind each other.
+   * is the first time or the pool grew. What is shared then goes along. Calls
+   * queue up behind each other.
    */
-  negotiate(wanted: { audio: number; video: number }): Promise<void> {
+  negotiate(wanted: { audio: number; video: number }, shared: SharedTracks | null = null): Promise<void> {
     return this.queue(async () => {
+      const isNew = shared !== null && (await this.send(shared));
       const grew = [this.grow("audio", wanted.audio), this.grow("video", wanted.video)].includes(true);
-      if (grew) await this.offer();
+      if (grew || isNew) await this.offer();
     });
   }
 

@@ -48,6 +48,10 @@ const words = {
   },
   not_admitted: { title: "The room did not accept this link", text: "Ask for the link again.", action: "home" },
   bad_signature: { title: "The room did not accept this link", text: "The proof of the link was refused. Ask for the link again.", action: "home" },
+  token_invalid: { title: "This service asks for an invitation", text: "Come in through the page that gave you the link, or ask its operator.", action: "home" },
+  token_expired: { title: "The invitation has expired", text: "Ask for a new one.", action: "home" },
+  token_not_yet: { title: "It is too early", text: "The invitation is not valid yet. Try again later.", action: "retry" },
+  token_wrong_room: { title: "The invitation is for another room", text: "Ask for one for this room.", action: "home" },
   room_full: { title: "The room is full", text: "Try again when somebody has left.", action: "rejoin" },
   kicked: { title: "You were removed from the room", text: "Somebody with the right to do so ended your part of this call.", action: "home" },
   version: { title: "This page is out of date", text: "The service speaks a newer version. Reload the page.", action: "retry" },
@@ -75,7 +79,9 @@ function isProblemCode(code: string): code is ProblemCode {
 }
 
 // After these, coming back by itself would meet the same refusal.
-const final: readonly string[] = ["not_admitted", "bad_signature", "room_full", "kicked", "version", "page_broken", "bad_offer", "link_mismatch", "link_incomplete", "browser_no_e2ee"];
+const final: readonly string[] = [
+  "token_invalid", "token_expired", "token_not_yet", "token_wrong_room", "not_admitted", "bad_signature", "room_full", "kicked", "version", "page_broken", "bad_offer", "link_mismatch", "link_incomplete", "browser_no_e2ee",
+];
 
 export interface Failure {
   problem: Problem;

@@ -11,8 +11,13 @@ test("each message decodes", () => {
   assert.deepEqual(decodes({ type: "hello", version: 1, nonce: "bm9uY2U", limits: {} }), { type: "hello", version: 1, nonce: "bm9uY2U" });
   assert.deepEqual(
     decodes({ type: "welcome", id: 1, leaf: 7, peers: [{ conn_id: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }] }),
-    { type: "welcome", id: 1, leaf: 7, peers: [{ connId: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }] },
+    { type: "welcome", id: 1, leaf: 7, peers: [{ connId: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }], resume: "", resumed: false, lost: false },
   );
+  assert.deepEqual(
+    decodes({ type: "welcome", id: 9, leaf: 7, resume: "AQID", resumed: true, lost: true }),
+    { type: "welcome", id: 9, leaf: 7, peers: [], resume: "AQID", resumed: true, lost: true },
+  );
+  assert.deepEqual(decodes({ type: "peers", peers: [{ conn_id: "a", leaf: 3 }] }), { type: "peers", peers: [{ connId: "a", leaf: 3, tracks: [] }] });
   assert.deepEqual(decodes({ type: "peer_joined", conn_id: "a", leaf: 255 }), { type: "peer_joined", connId: "a", leaf: 255 });
   assert.deepEqual(decodes({ type: "peer_left", conn_id: "a", reason: "gone" }), { type: "peer_left", connId: "a", reason: "gone" });
   assert.deepEqual(decodes({ type: "answer", id: 2, sdp: "v=0" }), { type: "answer", id: 2, sdp: "v=0" });

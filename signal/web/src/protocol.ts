@@ -31,9 +31,23 @@ export interface Slot {
   source: Source;
 }
 
+export interface Welcome {
+  type: "welcome";
+  id: number;
+  leaf: number;
+  peers: Peer[];
+  /** The resume token; "" if the service gives none. */
+  resume: string;
+  /** The participation goes on. */
+  resumed: boolean;
+  /** The service started anew: the list of peers is not complete yet. */
+  lost: boolean;
+}
+
 export type ServerMessage =
   | { type: "hello"; version: number; nonce: string }
-  | { type: "welcome"; id: number; leaf: number; peers: Peer[] }
+  | Welcome
+  | { type: "peers"; peers: Peer[] }
   | { type: "peer_joined"; connId: string; leaf: number }
   | { type: "peer_left"; connId: string; reason: string }
   | { type: "peer_tracks"; connId: string; tracks: TrackState[] }
@@ -53,13 +67,20 @@ export interface Wish {
 
 /** Requests carry an id that the reply or the error echoes. */
 export type Request =
-  | { type: "connect"; room: string; conn_id: string; link_pub: string; link_sig: string; client: string }
-  | { type: "offer"; sdp: string; tracks: { mid: string; source: Source }[] };
+  | { type: "connect"; room: string; conn_id: string; link_pub: string; link_sig: string; client: string; resume?: Resume }
+  | { type: "offer"; sdp: string; tracks: { mid: string; source: Source }[]; rejoin?: boolean };
 
 export type Notice =
   | { type: "want"; tracks: Wish[] }
   | { type: "mute"; source: Source; muted: boolean }
   | { type: "leave" };
+
+/** What "connect" says about a participation that goes on. Field names as on the wire. */
+export interface Resume {
+  token: string;
+  last_seq: number;
+  tracks: TrackState[];
+}
 
 export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
@@ -80,7 +101,12 @@ export function decode(text: string): ServerMessage {
     case "hello":
       return { type: "hello", version: integer(m, "version", 0xffff), nonce: string(m, "nonce") };
     case "welcome":
-      return { type: "welcome", id: id(m), leaf: leaf(m), peers: list(m, "peers", maxPeers, peer) };
+      return {
+        type: "welcome", id: id(m), leaf: leaf(m), peers: list(m, "peers", maxPeers, peer),
+        resume: optionalString(m, "resume"), resumed: m["resumed"] === true, lost: m["lost"] === true,
+      };
+    case "peers":
+      return { type: "peers", peers: list(m, "peers", maxPeers, peer) };
     case "peer_joined":
       return { type: "peer_joined", connId: string(m, "conn_id"), leaf: leaf(m) };
     case "peer_left":

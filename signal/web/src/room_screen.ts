@@ -110,7 +110,7 @@ export class RoomScreen {
   state(state: CallState): void {
     this.phase = state.phase;
     this.element.dataset["phase"] = state.phase;
-    if (state.phase === "reconnecting") this.show("call", state.problem, "Try now", () => this.actions.retry());
+    if (state.phase === "reconnecting" || state.phase === "resuming") this.show("call", state.problem, "Try now", () => this.actions.retry());
     if (state.phase === "live") this.show("call", null);
     this.renderSummary();
   }
@@ -177,7 +177,7 @@ export class RoomScreen {
 
 /** summarise is about the others: one's own frames are always sealed. */
 function summarise(phase: CallState["phase"], members: readonly Member[]): { icon: IconName | null; text: string; state: PeerState | "none" } {
-  if (phase === "reconnecting") return { icon: null, text: "Reconnecting", state: "none" };
+  if (phase === "reconnecting" || phase === "resuming") return { icon: null, text: "Reconnecting", state: "none" };
   if (phase === "connecting") return { icon: null, text: "Joining", state: "none" };
   const count = (state: PeerState): number => members.filter((m) => m.state === state).length;
   const mismatch = count("mismatch");

@@ -14,18 +14,16 @@ export type RosterChange = { joined?: Member; left?: Member; changed: boolean };
 export class Roster {
   private readonly members = new Map<string, Member>();
 
-  /** apply takes a message of the service; other types than the four about people change nothing. */
+  /** apply takes a message of the service; other types than those about people change nothing. */
   apply(message: ServerMessage): RosterChange {
     switch (message.type) {
       case "welcome":
         this.members.clear();
-        for (const peer of message.peers) this.members.set(peer.connId, { ...peer, state: "waiting", name: "" });
+        this.meet(message.peers, true);
         return { changed: true };
       case "peer_joined": {
         if (this.members.has(message.connId)) return { changed: false };
-        const joined: Member = { connId: message.connId, leaf: message.leaf, tracks: [], state: "waiting", name: "" };
-        this.members.set(joined.connId, joined);
-        return { joined, changed: true };
+        return { joined: this.add({ connId: message.connId, leaf: message.leaf, tracks: [] }), changed: true };
       }
       case "peer_left": {
         const left = this.members.get(message.connId);
@@ -42,6 +40,29 @@ export class Roster {
       default:
         return { changed: false };
     }
+  }
+
+  /**
+   * meet takes a list of who is here: those known keep what is known of them.
+   * complete: who is not in it is gone.
+   */
+  meet(peers: readonly Peer[], complete: boolean): { joined: Member[]; left: Member[] } {
+    const isSame = (m: Member): boolean => peers.some((p) => p.connId === m.connId && p.leaf === m.leaf);
+    const left = [...this.members.values()].filter((m) => !isSame(m) && (complete || peers.some((p) => p.connId === m.connId)));
+    for (const { connId } of left) this.members.delete(connId);
+    const joined: Member[] = [];
+    for (const peer of peers) {
+      const member = this.members.get(peer.connId);
+      if (member) member.tracks = peer.tracks;
+      else joined.push(this.add(peer));
+    }
+    return { joined, left };
+  }
+
+  private add(peer: Peer): Member {
+    const member: Member = { ...peer, state: "waiting", name: "" };
+    this.members.set(member.connId, member);
+    return member;
   }
 
   /** setState notes what the worker says; false when nothing changed. */

@@ -1,12 +1,15 @@
-// One stay in a room: one worker, one signaling connection, one peer
-// connection, all fresh. It ends as a whole; call.ts starts the next one.
+// One stay in a room under one connection id: one worker with its keys, one
+// signaling, one peer connection. When the WebSocket breaks, the stay is resumed
+// and media goes on meanwhile; when the media breaks, it gets a new peer
+// connection. It ends as a whole; call.ts starts the next one.
 
-import type { FromWorker } from "../../../e2ee/js/src/messages.ts";
+import type { Counters, FromWorker } from "../../../e2ee/js/src/messages.ts";
 import type { E2eeWorker } from "./e2ee_worker.ts";
 import type { LocalMedia } from "./local_media.ts";
-import { MediaConnection, type Exchange } from "./media_connection.ts";
+import { MediaConnection } from "./media_connection.ts";
 import { failureOf, problem, type Failure } from "./problems.ts";
-import { protocolVersion, type ServerMessage, type Source, type Wish } from "./protocol.ts";
+import { protocolVersion, type Resume, type ServerMessage, type Source, type Welcome, type Wish } from "./protocol.ts";
+import { Resumption } from "./resumption.ts";
 import { Roster, type RosterChange } from "./roster.ts";
 import type { ScreenShare } from "./screen_share.ts";
 import { RequestError, Signaling } from "./signaling.ts";
@@ -26,8 +29,10 @@ export interface Participant {
 }
 
 export interface SessionEvents {
-  /** In the room, media negotiated. */
+  /** In the room, or back: signaling and media are there. */
   live(): void;
+  /** Coming back by itself; media: sound and picture are gone too. */
+  interrupted(failure: Failure, media: boolean): void;
   /** Somebody came, went, changed tracks or encryption state. */
   people(change: RosterChange): void;
   /** Slots have other contents, or there are more of them. */
@@ -38,31 +43,50 @@ export interface SessionEvents {
   ended(failure: Failure): void;
 }
 
-const sources: readonly Source[] = ["mic", "camera", "screen", "screen_audio"];
-
 const clientName = "web/1";
+const sources: readonly Source[] = ["mic", "camera", "screen", "screen_audio"];
 
 // From the first packet to being in the room.
 const joinTimeoutMs = 12_000;
 
+// A break that is over by then is not worth a word.
+const tellAfterMs = 400;
+
+// A peer connection that replaced another one and breaks within this time is
+// not replaced again: a fresh start may find another service.
+const mediaStableMs = 10_000;
+
+// Envelopes that may wait for the connection to come back.
+const maxOutbox = 256;
+
 export class Session {
   readonly roster = new Roster();
   readonly slots = new SlotMap();
-  readonly media: MediaConnection;
+  media: MediaConnection;
   connId = "";
   leaf = -1;
+  /** What the worker counted, as of its last report. */
+  counters: Counters | null = null;
 
   /** Lets a test replace what would be wished; the bundle for people never sets it. */
   adjustWishes: (wishes: Wish[]) => Wish[] = (w) => w;
 
   private readonly signaling: Signaling;
+  private readonly resumption: Resumption;
   private readonly wishing: WishSender;
   private hearing: SpeakerWatch | null = null;
   private tiles: readonly TileView[] = [];
   private readonly sentMute = new Map<Source, boolean>();
+  private resumeToken = "";
+  private lastSeq = 0;
+  private outbox: ArrayBuffer[] = [];
   private joined = false;
   private over = false;
+  /** The offer of a new peer connection is out: what "slots" says until its answer is of the former one. */
+  private mediaPending = false;
+  private mediaReplacedAt = -Infinity;
   private readonly joinTimer: number;
+  private tellTimer: number | undefined;
   private readonly unsubscribe: (() => void)[];
   private signed: ((linkSig: string) => void) | null = null;
 
@@ -79,16 +103,15 @@ export class Session {
     this.share = share;
     this.events = events;
     worker.post({ type: "profile", name });
-    const exchange: Exchange = async (sdp, tracks) => {
-      const reply = await this.signaling.request({ type: "offer", sdp, tracks });
-      if (reply.type !== "answer") throw new RequestError("internal");
-      return reply.sdp;
-    };
-    this.media = new MediaConnection((options) => worker.transform(options), exchange, () => this.end(failureOf("media_closed")));
+    this.media = this.newMedia(false);
     this.signaling = new Signaling({
       message: (m) => this.receive(m),
-      envelope: (data) => worker.post({ type: "envelope", data }),
-      closed: (opened) => this.end({ problem: problem(opened ? "connection_lost" : "server_unreachable"), retry: true }),
+      envelope: (data) => this.receiveEnvelope(data),
+      closed: (opened) => this.disconnected(opened ? "connection_lost" : "server_unreachable"),
+    });
+    this.resumption = new Resumption({
+      attempt: () => this.signaling.open(),
+      expired: () => this.end({ problem: problem("connection_lost"), retry: true }),
     });
     this.wishing = new WishSender(
       () => this.adjustWishes(wishes(this.roster.all(), this.tiles)),
@@ -99,6 +122,7 @@ export class Session {
       share.subscribe(() => void this.syncShare()),
     ];
     this.joinTimer = setTimeout(() => this.end(failureOf("connect_timeout")), joinTimeoutMs);
+    this.signaling.open();
   }
 
   /** show takes what is on the screen, as often as it changes. */
@@ -111,6 +135,17 @@ export class Session {
     if (this.joined && !this.over) this.wishing.schedule();
   }
 
+  /** hurry tries at once to come back, if that is what is waited for. */
+  hurry(): void {
+    this.resumption.hurry();
+  }
+
+  /** reconnect gives up the WebSocket, which may be dead without showing it, for a new one. */
+  reconnect(): void {
+    this.signaling.drop();
+    this.disconnected("connection_lost");
+  }
+
   /** close leaves the room and frees everything. It may be called again. */
   close(): void {
     if (!this.over) this.signaling.send({ type: "leave" });
@@ -121,6 +156,8 @@ export class Session {
     if (this.over) return;
     this.over = true;
     clearTimeout(this.joinTimer);
+    clearTimeout(this.tellTimer);
+    this.resumption.done();
     this.wishing.stop();
     this.hearing?.stop();
     for (const end of this.unsubscribe) end();
@@ -135,18 +172,20 @@ export class Session {
     this.events.ended(failure);
   }
 
+  // Messages.
+
   private receive(m: ServerMessage): void {
     if (this.over) return;
     switch (m.type) {
       case "hello":
-        void this.join(m.version, m.nonce).catch((error: unknown) => this.end(failureOf(codeOf(error))));
+        if (this.resumption.active) void this.resume(m.nonce);
+        else void this.join(m.version, m.nonce).catch((error: unknown) => this.end(failureOf(codeOf(error))));
         break;
       case "slots":
-        this.slots.replace(m.slots);
-        this.worker.post({ type: "slots", slots: m.slots });
-        this.events.slots();
+        if (!this.mediaPending) this.fill(m.slots);
         break;
       case "peer_joined":
+        // The worker answers with the own key, whether the peer is news or back.
         this.worker.post({ type: "peer_joined", connId: m.connId, leaf: m.leaf });
         this.people(this.roster.apply(m));
         break;
@@ -157,47 +196,24 @@ export class Session {
       case "peer_tracks":
         this.people(this.roster.apply(m));
         break;
+      case "peers":
+        this.meet(m.peers, true);
+        break;
       case "error":
-        if (m.fatal || m.code === "media_closed" || m.code === "unknown_peer") this.end(failureOf(m.code));
+        if (m.code === "shutdown") this.reconnect();
+        else if (m.fatal) this.end(failureOf(m.code));
+        // While a new peer connection is offered this is about the former one.
+        else if (!this.mediaPending && (m.code === "media_closed" || m.code === "unknown_peer")) this.replaceMedia(m.code);
         break;
     }
   }
 
-  private async join(version: number, nonce: string): Promise<void> {
-    if (version !== protocolVersion) throw new RequestError("version");
-    const ready = await this.worker.ready().catch((error: unknown) => {
-      throw new RequestError(workerCode(error instanceof Error ? error.message : ""));
-    });
-    if (ready.roomId !== this.roomId) throw new RequestError("link_mismatch");
-    this.connId = ready.connId;
-    const linkSig = await this.sign(nonce);
-    const welcome = await this.signaling.request({
-      type: "connect", room: ready.roomId, conn_id: ready.connId, link_pub: ready.linkPub, link_sig: linkSig, client: clientName,
-    });
-    if (welcome.type !== "welcome") throw new RequestError("internal");
-    this.leaf = welcome.leaf;
-    this.worker.post({ type: "welcome", leaf: welcome.leaf, peers: welcome.peers.map(({ connId, leaf }) => ({ connId, leaf })) });
-    this.events.people(this.roster.apply(welcome));
-    clearTimeout(this.joinTimer);
-    await this.syncDevices();
-    await this.media.share(this.share.tracks);
-    await this.media.negotiate(this.wantedSlots());
-    if (this.over) return;
-    this.joined = true;
-    this.syncMute();
-    this.wishing.flush();
-    this.events.slots();
-    this.events.live();
-    this.hearing = new SpeakerWatch({ report: () => this.media.pc.getStats(), ownerOf: (mid) => this.slots.ownerOf(mid, "mic") }, (s) => this.events.speakers(s));
-    this.grow(); // who came while the first offer was out
-  }
-
-  private sign(nonce: string): Promise<string> {
-    return new Promise((resolve) => {
-      this.signed = resolve;
-      this.worker.listen((m) => this.fromWorker(m));
-      this.worker.post({ type: "connect", nonce });
-    });
+  private receiveEnvelope(data: ArrayBuffer): void {
+    if (this.over || data.byteLength < 8) return;
+    const seq = Number(new DataView(data).getBigUint64(0));
+    if (seq <= this.lastSeq || !Number.isSafeInteger(seq)) return;
+    this.lastSeq = seq;
+    this.worker.post({ type: "envelope", data });
   }
 
   private fromWorker(m: FromWorker): void {
@@ -207,7 +223,8 @@ export class Session {
         this.signed?.(m.linkSig);
         break;
       case "send":
-        this.signaling.sendEnvelope(m.data);
+        if (this.signaling.ready) this.signaling.sendEnvelope(m.data);
+        else if (this.outbox.length < maxOutbox) this.outbox.push(m.data);
         break;
       case "peer_state":
         if (this.roster.setState(m.connId, m.state)) this.events.people({ changed: true });
@@ -215,16 +232,171 @@ export class Session {
       case "profile":
         if (this.roster.setName(m.connId, m.name)) this.events.people({ changed: true });
         break;
+      case "stats":
+        this.counters = m.counters;
+        break;
       case "error":
         this.end(failureOf(workerCode(m.code)));
-        break;
-      default:
-        if (SOTTO_TEST_HOOKS) this.observeWorker(m);
+        return;
     }
+    if (SOTTO_TEST_HOOKS) this.observeWorker(m);
   }
 
   /** Gives statistics and hashes of the worker to a test. */
   observeWorker: (message: FromWorker) => void = () => undefined;
+
+  // Joining and coming back.
+
+  private async join(version: number, nonce: string): Promise<void> {
+    if (version !== protocolVersion) throw new RequestError("version");
+    const ready = await this.worker.ready().catch((error: unknown) => {
+      throw new RequestError(workerCode(error instanceof Error ? error.message : ""));
+    });
+    if (ready.roomId !== this.roomId) throw new RequestError("link_mismatch");
+    this.connId = ready.connId;
+    this.worker.listen((m) => this.fromWorker(m));
+    const welcome = await this.connect(nonce, null);
+    this.leaf = welcome.leaf;
+    this.signaling.admit();
+    this.worker.post({ type: "welcome", leaf: welcome.leaf, peers: welcome.peers.map(({ connId, leaf }) => ({ connId, leaf })) });
+    this.events.people(this.roster.apply(welcome));
+    clearTimeout(this.joinTimer);
+    await this.startMedia();
+    this.hearing = new SpeakerWatch(
+      { report: () => this.media.pc.getStats(), ownerOf: (mid) => this.slots.ownerOf(mid, "mic") },
+      (speakers) => this.events.speakers(speakers),
+    );
+  }
+
+  private async connect(nonce: string, resume: Resume | null): Promise<Welcome> {
+    const { roomId, connId, linkPub } = await this.worker.ready();
+    const linkSig = await this.sign(nonce);
+    const welcome = await this.signaling.request({
+      type: "connect", room: roomId, conn_id: connId, link_pub: linkPub, link_sig: linkSig, client: clientName, ...(resume && { resume }),
+    });
+    if (welcome.type !== "welcome") throw new RequestError("internal");
+    this.resumeToken = welcome.resume;
+    return welcome;
+  }
+
+  private sign(nonce: string): Promise<string> {
+    return new Promise((resolve) => {
+      this.signed = resolve;
+      this.worker.post({ type: "connect", nonce });
+    });
+  }
+
+  private disconnected(why: "connection_lost" | "server_unreachable"): void {
+    if (this.over) return;
+    if (this.leaf < 0 || this.resumeToken === "") {
+      this.end({ problem: problem(why), retry: true });
+      return;
+    }
+    if (!this.resumption.active) {
+      this.tellTimer = setTimeout(() => this.events.interrupted({ problem: problem("connection_lost"), retry: true }, false), tellAfterMs);
+    }
+    this.resumption.broken();
+  }
+
+  private async resume(nonce: string): Promise<void> {
+    const tracks = sources.filter((s) => this.media.offers(s)).map((source) => ({ source, muted: this.sentMute.get(source) ?? false }));
+    try {
+      const welcome = await this.connect(nonce, { token: this.resumeToken, last_seq: this.lastSeq, tracks });
+      if (!welcome.resumed || welcome.leaf !== this.leaf) throw new RequestError("resume_refused");
+      this.resumed(welcome);
+    } catch (error) {
+      if (this.over) return;
+      const code = codeOf(error);
+      // A socket that broke was told of by closed(), and the next attempt is under way.
+      if (code === "connection_lost") return;
+      if (again.includes(code)) this.reconnect();
+      else this.end({ problem: problem("connection_lost"), retry: true });
+    }
+  }
+
+  private resumed(welcome: Welcome): void {
+    if (this.over) return;
+    clearTimeout(this.tellTimer);
+    this.resumption.done();
+    // What the service lost, it will list later: nobody is gone before that.
+    this.meet(welcome.peers, !welcome.lost);
+    this.signaling.admit();
+    for (const envelope of this.outbox.splice(0)) this.signaling.sendEnvelope(envelope);
+    // Envelopes of the last moments may not have arrived: the key is told again.
+    this.worker.post({ type: "resumed" });
+    for (const [source, muted] of this.sentMute) this.signaling.send({ type: "mute", source, muted });
+    this.syncMute();
+    this.wishing.again();
+    if (this.joined && !this.mediaPending) this.events.live();
+  }
+
+  /** meet takes a list of the others; complete: who is not in it is gone. */
+  private meet(peers: Welcome["peers"], complete: boolean): void {
+    const { joined, left } = this.roster.meet(peers, complete);
+    for (const { connId } of left) this.worker.post({ type: "peer_left", connId });
+    for (const { connId, leaf } of joined) this.worker.post({ type: "peer_joined", connId, leaf });
+    this.people({ changed: true });
+  }
+
+  // Media.
+
+  private newMedia(rejoin: boolean): MediaConnection {
+    let first = rejoin;
+    const media: MediaConnection = new MediaConnection(
+      (options) => this.worker.transform(options),
+      async (sdp, tracks) => {
+        const reply = await this.signaling.request({ type: "offer", sdp, tracks, ...(first && { rejoin: true }) });
+        if (reply.type !== "answer") throw new RequestError("internal");
+        first = false;
+        return reply.sdp;
+      },
+      () => {
+        if (media !== this.media) return;
+        this.replaceMedia("media_closed");
+        // What broke the media may have broken the WebSocket, which shows it much later.
+        if (!this.resumption.active) this.reconnect();
+      },
+    );
+    return media;
+  }
+
+  private async startMedia(): Promise<void> {
+    const { media } = this;
+    await this.syncDevices();
+    // The first offer names everything.
+    await media.negotiate(this.wantedSlots(), this.share.tracks);
+    if (this.over || media !== this.media) return;
+    this.mediaPending = false;
+    this.joined = true;
+    this.syncMute();
+    this.wishing.again();
+    this.events.slots();
+    if (!this.resumption.active) this.events.live();
+    this.grow(); // who came while the first offer was out
+  }
+
+  /** replaceMedia gives a stay whose media broke a new peer connection; keys and counters go on. */
+  private replaceMedia(code: string): void {
+    if (this.over) return;
+    const now = performance.now();
+    if (!this.joined || now - this.mediaReplacedAt < mediaStableMs) {
+      this.end(failureOf(code));
+      return;
+    }
+    this.mediaReplacedAt = now;
+    this.media.close();
+    this.mediaPending = true;
+    this.media = this.newMedia(true);
+    this.fill([]);
+    this.events.interrupted(failureOf(code), true);
+    void this.startMedia().catch((error: unknown) => this.end(failureOf(codeOf(error))));
+  }
+
+  private fill(slots: Extract<ServerMessage, { type: "slots" }>["slots"]): void {
+    this.slots.replace(slots);
+    this.worker.post({ type: "slots", slots });
+    this.events.slots();
+  }
 
   private people(change: RosterChange): void {
     if (!change.changed) return;
@@ -235,11 +407,14 @@ export class Session {
   }
 
   private grow(): void {
-    this.media.negotiate(this.wantedSlots()).then(
+    const { media } = this;
+    media.negotiate(this.wantedSlots()).then(
       () => {
         if (!this.over) this.events.slots();
       },
-      (error: unknown) => this.end(failureOf(codeOf(error))),
+      (error: unknown) => {
+        if (media === this.media) this.end(failureOf(codeOf(error)));
+      },
     );
   }
 
@@ -256,8 +431,11 @@ export class Session {
 
   private async syncShare(): Promise<void> {
     if (!this.joined || this.over) return; // joining takes it along
+    const { media } = this;
     this.syncMute();
-    await this.media.share(this.share.tracks).catch((error: unknown) => this.end(failureOf(codeOf(error))));
+    await media.share(this.share.tracks).catch((error: unknown) => {
+      if (media === this.media) this.end(failureOf(codeOf(error)));
+    });
   }
 
   private async syncDevices(): Promise<void> {
@@ -267,7 +445,7 @@ export class Session {
 
   /** syncMute tells the service which sources are silent now. */
   private syncMute(): void {
-    if (!this.joined || this.over) return;
+    if (!this.joined || this.over || !this.signaling.ready) return;
     for (const source of sources) {
       if (!this.media.offers(source)) continue; // a new one begins unmuted
       const muted = !this.isLive(source);
@@ -281,6 +459,9 @@ export class Session {
     return source === "mic" || source === "camera" ? this.local.live(source) : this.share.tracks[source] !== null;
   }
 }
+
+/** Refusals of a resumption that another attempt may not meet. */
+const again: readonly string[] = ["busy", "shutdown", "connect_timeout", "media_timeout", "rate_limited"];
 
 function codeOf(error: unknown): string {
   return error instanceof RequestError ? error.code : "bad_offer";

@@ -1,5 +1,7 @@
-// One WebSocket connection to the service: text messages in both directions,
+// The signaling of one participation: text messages in both directions,
 // envelopes of the encryption as binary, requests matched with their replies.
+// It outlives its WebSocket: after a break open() makes another one, and what
+// has no reply yet is sent again.
 
 import { decode, subprotocol, type Notice, type Request, type ServerMessage } from "./protocol.ts";
 
@@ -18,70 +20,121 @@ export interface SignalingEvents {
   /** Everything except replies to requests. */
   message(message: ServerMessage): void;
   envelope(data: ArrayBuffer): void;
-  /** Once, unless close() came first. opened: the connection had been there. */
+  /** The socket is gone, and nobody here asked for it. opened: it had been there. */
   closed(opened: boolean): void;
 }
 
 type Reply = Extract<ServerMessage, { type: "welcome" | "answer" }>;
 
 interface Pending {
+  message: Request & { id: number };
   resolve: (reply: Reply) => void;
   reject: (error: RequestError) => void;
-  timer: number;
+  timer: ReturnType<typeof setTimeout> | undefined;
 }
 
 // Longer than the service takes to give up on its media node.
 const replyTimeoutMs = 10_000;
 
+// A code of one's own says nothing about leaving: the participation goes on.
+const closeGoesOn = 4000;
+
 export class Signaling {
-  private readonly socket: WebSocket;
+  private socket: WebSocket | null = null;
   private readonly pending = new Map<number, Pending>();
   private nextId = 1;
-  private opened = false;
-  private done = false;
+  private admitted = false;
 
   private readonly events: SignalingEvents;
 
   constructor(events: SignalingEvents) {
     this.events = events;
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    this.socket = new WebSocket(`${scheme}//${location.host}/ws`, subprotocol);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => (this.opened = true);
-    this.socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => this.receive(event.data);
-    this.socket.onclose = () => this.end();
   }
 
-  /** request resolves with the reply or throws RequestError. */
+  /** open makes a new socket; one that is there is dropped. */
+  open(): void {
+    this.drop();
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}/ws`, subprotocol);
+    let opened = false;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => (opened = true);
+    socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
+      if (socket === this.socket) this.receive(event.data);
+    };
+    socket.onclose = () => {
+      if (socket !== this.socket) return;
+      this.drop();
+      this.events.closed(opened);
+    };
+    this.socket = socket;
+  }
+
+  /** admit is for after "welcome": from here on anything may be sent, and what waits for a reply is. */
+  admit(): void {
+    this.admitted = true;
+    for (const pending of this.pending.values()) this.ask(pending);
+  }
+
+  /** ready says whether what is sent now goes out. */
+  get ready(): boolean {
+    return this.admitted && this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  /**
+   * request resolves with the reply or throws RequestError. "connect" belongs to
+   * its socket; any other request waits for the next one if there is none.
+   */
   request(request: Request): Promise<Reply> {
     const id = this.nextId++;
     return new Promise<Reply>((resolve, reject) => {
-      const timer = setTimeout(() => this.settle(id)?.reject(new RequestError("media_timeout")), replyTimeoutMs);
-      this.pending.set(id, { resolve, reject, timer });
-      this.write({ ...request, id });
+      const pending: Pending = { message: { ...request, id }, resolve, reject, timer: undefined };
+      this.pending.set(id, pending);
+      if (this.admitted || request.type === "connect") this.ask(pending);
     });
   }
 
+  /** send does nothing while there is no connection. */
   send(notice: Notice): void {
-    this.write(notice);
+    if (this.ready) this.write(JSON.stringify(notice));
   }
 
   sendEnvelope(data: ArrayBuffer): void {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(data);
+    if (this.ready) this.write(data);
   }
 
+  /** drop gives the socket up, if there is one; the participation goes on. */
+  drop(): void {
+    const { socket } = this;
+    this.socket = null;
+    this.admitted = false;
+    for (const [id, pending] of this.pending) {
+      clearTimeout(pending.timer);
+      if (pending.message.type === "connect") this.settle(id)?.reject(new RequestError("connection_lost"));
+    }
+    socket?.close(closeGoesOn);
+  }
+
+  /** close ends the participation. */
   close(): void {
-    this.done = true;
-    this.rejectAll();
-    this.socket.close(1000);
+    const { socket } = this;
+    this.socket = null;
+    for (const id of [...this.pending.keys()]) this.settle(id)?.reject(new RequestError("connection_lost"));
+    socket?.close(1000);
   }
 
-  private write(message: Notice | (Request & { id: number })): void {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  private ask(pending: Pending): void {
+    clearTimeout(pending.timer);
+    const { id } = pending.message;
+    pending.timer = setTimeout(() => this.settle(id)?.reject(new RequestError("media_timeout")), replyTimeoutMs);
+    this.write(JSON.stringify(pending.message));
+  }
+
+  private write(data: string | ArrayBuffer): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(data);
   }
 
   private receive(data: string | ArrayBuffer): void {
-    if (this.done) return;
     if (typeof data !== "string") {
       this.events.envelope(data);
       return;
@@ -90,20 +143,18 @@ export class Signaling {
     try {
       message = decode(data);
     } catch {
-      // A service that does not keep to the protocol: start over.
-      this.socket.close(4000);
+      // A service that does not keep to the protocol: another connection may.
+      this.drop();
+      this.events.closed(true);
       return;
     }
     if (message.type === "welcome" || message.type === "answer") {
       this.settle(message.id)?.resolve(message);
       return;
     }
-    if (message.type === "error" && message.id !== null) {
-      const pending = this.settle(message.id);
-      pending?.reject(new RequestError(message.code));
-      if (pending && !message.fatal) return;
-    }
-    this.events.message(message);
+    const failed = message.type === "error" && message.id !== null ? this.settle(message.id) : undefined;
+    if (failed && message.type === "error") failed.reject(new RequestError(message.code));
+    else this.events.message(message);
   }
 
   private settle(id: number): Pending | undefined {
@@ -113,16 +164,5 @@ export class Signaling {
       this.pending.delete(id);
     }
     return pending;
-  }
-
-  private rejectAll(): void {
-    for (const id of [...this.pending.keys()]) this.settle(id)?.reject(new RequestError("connection_lost"));
-  }
-
-  private end(): void {
-    if (this.done) return;
-    this.done = true;
-    this.rejectAll();
-    this.events.closed(this.opened);
   }
 }

@@ -83,6 +83,16 @@ export class TestHooks {
     this.session?.wish();
   }
 
+  /** breakSocket gives up the WebSocket as a network would, and lets the page come back. */
+  breakSocket(): void {
+    this.session?.reconnect();
+  }
+
+  /** breakMedia ends the peer connection as a path that failed would. */
+  breakMedia(): void {
+    this.session?.media["fail"]();
+  }
+
   /** stats is getStats() as plain objects. */
   async stats(): Promise<Record<string, unknown>[]> {
     const report = await this.session?.media.pc.getStats();

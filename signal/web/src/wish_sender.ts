@@ -32,6 +32,12 @@ export class WishSender {
     this.send(wishes);
   }
 
+  /** again sends at once, even what was sent before: the service may have forgotten it. */
+  again(): void {
+    this.sent = null;
+    this.flush();
+  }
+
   stop(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
