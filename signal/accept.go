@@ -20,7 +20,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuseHTTP(w, reason, status, text)
 		return
 	}
-	ip := s.clientAddr(r)
 	session, reason := s.open(r)
 	if reason != "" {
 		status := http.StatusTooManyRequests
@@ -34,7 +33,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.sessions, session)
-		s.addresses.closed(time.Now(), ip)
+		s.addresses.closed(time.Now(), session.ip)
 		s.running.Done()
 	}()
 
@@ -89,7 +88,7 @@ func (s *Server) refuseHTTP(w http.ResponseWriter, reason string, status int, te
 func (s *Server) open(r *http.Request) (_ *session, refused string) {
 	now := time.Now()
 	session := &session{
-		server: s, log: s.log, host: r.Host,
+		server: s, log: s.log, host: r.Host, ip: s.clientAddr(r),
 		meter:  &meter{bucket: newBucket(s.limits.ByteRate, s.limits.ByteBurst)},
 		bucket: newBucket(s.limits.MessageRate, s.limits.MessageBurst),
 	}
@@ -103,7 +102,7 @@ func (s *Server) open(r *http.Request) (_ *session, refused string) {
 	case len(s.sessions) >= s.limits.Sessions:
 		return nil, refusedFull
 	}
-	if reason := s.addresses.open(now, s.clientAddr(r)); reason != "" {
+	if reason := s.addresses.open(now, session.ip); reason != "" {
 		return nil, reason
 	}
 	s.sessions[session] = struct{}{}

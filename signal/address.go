@@ -9,8 +9,11 @@ import (
 // address is what one client address has open and may open. Guarded by Server.mu.
 type address struct {
 	open int
+	away int // members that had their connection from here and have none now
 	rate bucket
 }
+
+func (e *address) idle(now time.Time) bool { return e.open == 0 && e.away == 0 && e.rate.full(now) }
 
 // addresses bounds what one client address opens. Guarded by Server.mu.
 type addresses struct {
@@ -54,15 +57,42 @@ func (a *addresses) closed(now time.Time, ip netip.Addr) {
 	ip = prefix(ip)
 	e := a.table[ip]
 	e.open--
-	if e.open == 0 && e.rate.full(now) {
+	if e.idle(now) {
 		delete(a.table, ip)
+	}
+}
+
+// keep counts a member that lost its connection, or reports that the address
+// has too many of them: who joins and breaks off again and again must not fill
+// a room with those who may come back. Its connection counts still.
+func (a *addresses) keep(ip netip.Addr) bool {
+	if !a.limited(ip) {
+		return true
+	}
+	e := a.table[prefix(ip)]
+	if e.away >= a.maxOpen {
+		return false
+	}
+	e.away++
+	return true
+}
+
+// back counts such a member less, which is back or gone.
+func (a *addresses) back(now time.Time, ip netip.Addr) {
+	if !a.limited(ip) {
+		return
+	}
+	e := a.table[prefix(ip)]
+	e.away--
+	if e.idle(now) {
+		delete(a.table, prefix(ip))
 	}
 }
 
 // forget drops the addresses that have nothing open and their rate back.
 func (a *addresses) forget(now time.Time) {
 	for ip, e := range a.table {
-		if e.open == 0 && e.rate.full(now) {
+		if e.idle(now) {
 			delete(a.table, ip)
 		}
 	}

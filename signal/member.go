@@ -1,6 +1,7 @@
 package signal
 
 import (
+	"net/netip"
 	"sort"
 	"time"
 
@@ -20,6 +21,11 @@ type member struct {
 	grant       grant
 	negotiation *negotiation
 
+	// kept is the address that its connection came from, while away. Guarded by
+	// Server.mu.
+	kept   netip.Addr
+	isKept bool
+
 	// These are guarded by room.mu.
 	session  *session         // nil: away
 	until    time.Time        // while away: when it is gone
@@ -30,7 +36,7 @@ type member struct {
 	restored bool // came back after a restart; its list of peers is still open
 }
 
-// encode writes the member as the others see it. room.mu is held.
+// peer is the member as the others see it. room.mu is held.
 func (m *member) peer() protocol.Peer {
 	return protocol.Peer{ConnID: m.conn, Leaf: m.leaf, Tracks: m.tracks}
 }

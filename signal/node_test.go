@@ -111,6 +111,58 @@ func TestNode_negotiates(t *testing.T) {
 	}
 }
 
+// TestNode_givesNoSlotsWithoutPermission: what restrict leaves of a real offer
+// gets an answer that sends nothing, and that the client takes.
+func TestNode_givesNoSlotsWithoutPermission(t *testing.T) {
+	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := sfu.New(sfu.Config{Shards: []sfu.ShardConfig{{Conn: udp}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = node.Close() }()
+	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pc.Close() }()
+	track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus}, "mic", "mic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		if _, err := pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pc.SetLocalDescription(offer); err != nil {
+		t.Fatal(err)
+	}
+	o := &protocol.Offer{SDP: offer.SDP, Tracks: []protocol.OfferTrack{{MID: "0", Source: protocol.SourceMic}}}
+	if r := (grant{publish: fullGrant().publish}).restrict(o); r != nil {
+		t.Fatal(r)
+	}
+	reply, err := node.Join(t.Context(), sfu.JoinRequest{Room: "r", Peer: "p", Offer: o.SDP, Tracks: mediaTracks(o.Tracks)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: reply.Answer}); err != nil {
+		t.Fatalf("answer: %v\n%s", err, reply.Answer)
+	}
+	if strings.Count(reply.Answer, "a=recvonly") != 1 || strings.Count(reply.Answer, "a=inactive") != 2 || strings.Contains(reply.Answer, "a=send") {
+		t.Errorf("answer\n%s", reply.Answer)
+	}
+}
+
 // read is the next message of type T; slots in between are passed over.
 func read[T protocol.ServerMessage](ctx context.Context, t *testing.T, ws *websocket.Conn) T {
 	t.Helper()

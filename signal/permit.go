@@ -82,12 +82,16 @@ func withoutReceiving(sdp string) (string, bool) {
 		if strings.Contains(line, "\r") {
 			return "", false
 		}
-		switch strings.TrimSpace(line) {
-		case "a=recvonly":
-			lines[i] = "a=inactive"
+		line = strings.TrimSpace(line)
+		switch name, _, hasValue := strings.Cut(line, ":"); name {
+		case "a=recvonly", "a=sendonly", "a=inactive":
+			if hasValue {
+				return "", false
+			}
 			directions++
-		case "a=sendonly", "a=inactive":
-			directions++
+			if name == "a=recvonly" {
+				lines[i] = "a=inactive"
+			}
 		case "a=sendrecv":
 			return "", false
 		}

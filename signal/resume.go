@@ -133,6 +133,9 @@ func (s *Server) resume(ctx context.Context, by *session, c *protocol.Connect) (
 	if m == nil || m.leaf != t.leaf {
 		return nil, false, refused
 	}
+	s.mu.Lock()
+	s.unkeep(m)
+	s.mu.Unlock()
 	welcome := s.welcome(m)
 	welcome.Resumed, welcome.Resume = true, s.sealer(m, now)(m.leaf)
 	before, why := m.negotiation.attach(by, c, welcome)

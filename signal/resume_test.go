@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -245,6 +247,51 @@ func TestResume_refusesForeignTokens(t *testing.T) {
 		b.quiet()
 		if st := w.server.Stats(); st.Resumes["resume_refused"] != 11 || st.Resumes["ok"] != 1 {
 			t.Errorf("resumes %v", st.Resumes)
+		}
+	})
+}
+
+// TestResume_keepsFewForOneAddress: who joins and breaks off again and again
+// does not fill the room with those who may come back.
+func TestResume_keepsFewForOneAddress(t *testing.T) {
+	inBubbleWith(t, Config{
+		OpenRooms: true, Limits: Limits{AddressOpen: 4, AddressRate: 1000},
+		ClientAddr: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") },
+	}, func(w *world) {
+		var last *client
+		for i := range 20 {
+			c := w.join()
+			c.drop()
+			synctest.Wait()
+			if st := w.server.Stats(); st.Away != min(i+1, 4) || st.Members != st.Away {
+				t.Fatalf("after %d: %+v", i+1, st)
+			}
+			if i == 3 {
+				last = c
+			}
+		}
+		for range 3 { // coming and going does not add up
+			last = w.back(last, false)
+			last.drop()
+			synctest.Wait()
+		}
+		if st := w.server.Stats(); st.Away != 4 {
+			t.Errorf("%+v", st)
+		}
+		last = w.back(last, false)
+		w.join().drop()
+		synctest.Wait()
+		if st := w.server.Stats(); st.Away != 4 || st.Members != 5 {
+			t.Errorf("%+v", st)
+		}
+		last.drop()
+		time.Sleep(protocol.ResumeTimeout)
+		synctest.Wait()
+		w.server.mu.Lock()
+		defer w.server.mu.Unlock()
+		w.server.addresses.forget(time.Now())
+		if len(w.server.addresses.table) != 0 || w.server.away != 0 {
+			t.Errorf("%d addresses, %d away", len(w.server.addresses.table), w.server.away)
 		}
 	})
 }

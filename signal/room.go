@@ -129,16 +129,18 @@ func (r *room) attach(m *member, s *session, id uint32, after uint64, welcome *p
 }
 
 // detach notes that a member has lost its connection. expire is called when it
-// has been away for too long; it may be called too early and looks itself.
-func (r *room) detach(m *member, by *session, patience time.Duration, expire func()) {
+// has been away for too long; it may be called too early and looks itself. It
+// reports false when the member has left, or goes on over another connection.
+func (r *room) detach(m *member, by *session, patience time.Duration, expire func()) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.members[m.conn] != m || m.session != by {
-		return // it has left, or goes on over another
+		return false
 	}
 	m.session = nil
 	m.until = time.Now().Add(patience)
 	m.expiry = time.AfterFunc(patience, expire)
+	return true
 }
 
 // leave takes a member out whose connection is s, and tells the others. It

@@ -78,6 +78,7 @@ type Server struct {
 	sessions  map[*session]struct{}
 	rooms     map[protocol.RoomID]*room
 	addresses addresses
+	away      int       // members without a connection
 	recovery  *recovery // nil: over, or there is none
 }
 
@@ -344,7 +345,10 @@ func (s *Server) dismiss(m *member, keepMedia bool) {
 	defer s.running.Done()
 	m.negotiation.close(keepMedia)
 	m.room.forget(m)
-	s.release(m.room)
+	s.mu.Lock()
+	s.unkeep(m)
+	s.unref(m.room)
+	s.mu.Unlock()
 	s.log.Info("member left", logRoom(m.room.id), logConn(m.conn))
 }
 
@@ -352,15 +356,31 @@ func (s *Server) dismiss(m *member, keepMedia bool) {
 func (s *Server) detach(m *member, by *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing {
+	s.unkeep(m) // it was back for a moment only
+	if s.closing || s.away >= s.limits.Sessions || !s.addresses.keep(by.ip) {
 		if m.room.leave(m, by, protocol.LeftGone) {
-			go s.dismiss(m, s.outlived)
+			go s.dismiss(m, s.closing && s.outlived)
 		}
 		return
 	}
-	m.room.detach(m, by, s.limits.ResumeTimeout, func() {
+	detached := m.room.detach(m, by, s.limits.ResumeTimeout, func() {
 		if m.room.expire(m, time.Now()) {
 			s.dismiss(m, false)
 		}
 	})
+	if !detached {
+		s.addresses.back(time.Now(), by.ip)
+		return
+	}
+	m.kept, m.isKept = by.ip, true
+	s.away++
+}
+
+// unkeep undoes the counting of detach. s.mu is held.
+func (s *Server) unkeep(m *member) {
+	if m.isKept {
+		s.addresses.back(time.Now(), m.kept)
+		m.kept, m.isKept = netip.Addr{}, false
+		s.away--
+	}
 }

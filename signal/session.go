@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ type session struct {
 	queue  *queue
 	meter  *meter
 	host   string
+	ip     netip.Addr // never logged
 	nonce  [32]byte
 	log    *zap.Logger
 	cancel context.CancelFunc // cuts the connection
