@@ -33,6 +33,9 @@ func TestCodec_isStrict(t *testing.T) {
 		{"two extensions", "\x06\x00\x01\x00\x00\x02\x00", extensions, true},
 		{"extension twice", "\x06\x00\x01\x00\x00\x01\x00", extensions, false},
 		{"half an extension", "\x01\x00", extensions, false},
+		{"tree of nobody", "\x00", func(r *reader) { new(Tree).decode(r) }, false},
+		{"tree that ends blank", "\x02\x00\x00", func(r *reader) { new(Tree).decode(r) }, false},
+		{"leaf where a parent belongs", "\x04\x00\x01\x01\x00", func(r *reader) { new(Tree).decode(r) }, false},
 	} {
 		r := reader{b: []byte(test.in)}
 		test.read(&r)
@@ -85,5 +88,28 @@ func TestHPKE_refusesKeysOfLowOrder(t *testing.T) {
 		if _, err := X25519AES128SHA256Ed25519.publicKey(make([]byte, n)); err == nil {
 			t.Errorf("key of %d bytes", n)
 		}
+	}
+}
+
+func TestPrivateMessage_paddingIsZero(t *testing.T) {
+	secret, senderSecret := randomBytes(hashSize), randomBytes(hashSize)
+	a := &authenticatedContent{wireFormat: wirePrivate, signature: []byte{1}, content: framedContent{
+		sender: sender{kind: senderMember, index: 1}, contentType: contentApplication, application: []byte("hello")}}
+	m := must(protectPrivate(a, newSecretTree(2, secret), senderSecret, 8))(t)
+	opened, use, err := openPrivate(m, newSecretTree(2, secret), senderSecret, 0)
+	if err != nil || string(opened.content.application) != "hello" {
+		t.Fatal(err)
+	}
+	// The same with a last byte that is not zero.
+	plain := writer{}
+	a.content.encodeBody(&plain)
+	a.encodeAuth(&plain)
+	plain.raw([]byte{0, 0, 1})
+	data := senderData{leaf: 1}
+	m.ciphertext = seal(use.key.key, data.guarded(use.key.nonce), m.contentAAD(), plain.b)
+	key, nonce := senderKey(senderSecret, m.ciphertext)
+	m.senderData = seal(key, nonce, m.senderAAD(), marshal(&data))
+	if _, _, err := openPrivate(m, newSecretTree(2, secret), senderSecret, 0); !errors.Is(err, ErrEncoding) {
+		t.Errorf("padding: %v", err)
 	}
 }

@@ -187,18 +187,12 @@ func FuzzProcess(f *testing.F) {
 // GroupInfo that a member has signed, and whose tree hash fits.
 func FuzzJoin(f *testing.F) {
 	w := newWorldWith(f, 3)
-	inv := w.invitation(w.person())
-	var m message
-	if err := unmarshal(w.commit(w.members[0], CommitOptions{Proposals: []Proposal{w.add(inv)}, Path: true}).Welcome, &m); err != nil {
-		f.Fatal(err)
-	}
-	secrets := must(inv.open(m.welcome))(f)
-	key, nonce := welcomeKey(welcomeSecret(memberSecret(secrets.joiner, make([]byte, hashSize))))
-	honest := must(open(key, nonce, nil, m.welcome.groupInfo))(f)
+	o := openWelcome(w)
 	f.Add(true, uint16(0), uint8(0), []byte{})
 	f.Add(false, uint16(200), uint8(1), []byte{1})
 	f.Fuzz(func(t *testing.T, path bool, at uint16, cut uint8, patch []byte) {
-		encoded := splice(honest, at, cut, patch)
+		w.t = t
+		encoded := splice(o.info, at, cut, patch)
 		var info groupInfo
 		if unmarshal(encoded, &info) == nil {
 			tree := new(Tree)
@@ -206,14 +200,11 @@ func FuzzJoin(f *testing.F) {
 			if unmarshal(data, tree) == nil {
 				info.context.TreeHash = tree.rootHash()
 			}
-			info.signature = must(w.suite.sign(w.members[0].key, signContent(labelGroupInfo, info.toBeSigned())))(t)
-			encoded = marshal(&info)
+			encoded = o.sign(&info)
 		}
-		gs := groupSecrets{joiner: secrets.joiner, hasPath: path, pathSecret: secrets.pathSecret}
-		forged := &welcome{suite: w.suite, groupInfo: seal(key, nonce, nil, encoded)}
-		sealed := must(w.suite.encryptWithLabel(inv.KeyPackage.InitKey, "Welcome", forged.groupInfo, marshal(&gs)))(t)
-		forged.secrets = []welcomeSecrets{{newMember: inv.KeyPackage.Ref(), secrets: sealed}}
-		joined, err := Join(w.config(), inv, marshal(&message{wireFormat: wireWelcome, welcome: forged}), nil)
+		secrets := o.secrets
+		secrets.joiner, secrets.hasPath = bytes.Clone(secrets.joiner), path
+		joined, err := o.join(secrets, encoded)
 		if err != nil {
 			reasoned(t, err)
 		} else if !bytes.Equal(marshal(&joined.Group.context), joined.Group.encoded) {

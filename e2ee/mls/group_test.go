@@ -386,3 +386,44 @@ func TestGroup_boundsWaitingProposals(t *testing.T) {
 		t.Errorf("one proposal too many: %v", err)
 	}
 }
+
+func TestGroup_followsAndRefusesUpdates(t *testing.T) {
+	w := newWorldWith(t, 4)
+	proposer, by, other := w.members[3], w.members[1], w.members[2]
+	key := must(w.suite.generateKey())(t)
+	update := func(change func(l *LeafNode)) *Update {
+		leaf := *proposer.group.Leaf(3)
+		leaf.Source, leaf.EncryptionKey = LeafUpdate, publicBytes(key)
+		change(&leaf)
+		leaf.Signature = must(w.suite.sign(proposer.key, signContent("LeafNodeTBS", leaf.toBeSigned(by.group.ID(), 3))))(t)
+		return &Update{&leaf}
+	}
+	for name, test := range map[string]struct {
+		change func(l *LeafNode)
+		want   error
+	}{
+		"new key":     {func(*LeafNode) {}, nil},
+		"old key":     {func(l *LeafNode) { l.EncryptionKey = proposer.group.Leaf(3).EncryptionKey }, ErrProposal},
+		"source":      {func(l *LeafNode) { l.Source = LeafCommit }, ErrProposal},
+		"other's key": {func(l *LeafNode) { l.EncryptionKey = by.group.Leaf(0).EncryptionKey }, ErrTree},
+		"suite":       {func(l *LeafNode) { l.Capabilities.Suites = nil }, ErrLeaf},
+	} {
+		sent := w.propose(proposer, update(test.change), wirePublic)
+		maker := &person{key: by.key, group: must(by.group.Process(sent))(t).Group}
+		receiver := must(other.group.Process(sent))(t).Group
+		build, err := maker.group.Commit(CommitOptions{Pending: true})
+		var c *Committed
+		if err == nil {
+			c, err = build.Sign(maker.key)
+		}
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if test.want != nil {
+			continue
+		}
+		r := must(receiver.Process(c.Message))(t)
+		same(t, "exporter", exporter(t, r.Group), exporter(t, c.Group))
+		same(t, "key", r.Group.Leaf(3).EncryptionKey, publicBytes(key))
+	}
+}
