@@ -243,6 +243,7 @@ func TestNode_refuses(t *testing.T) {
 			{"unknown source", JoinRequest{Room: "r", Peer: "p", Offer: offer, Tracks: []Track{{"0", "webcam"}}}, ErrBadRequest},
 			{"unknown m-line", JoinRequest{Room: "r", Peer: "p", Offer: offer, Tracks: []Track{{"7", SourceMic}}}, ErrBadRequest},
 			{"wrong kind", JoinRequest{Room: "r", Peer: "p", Offer: offer, Tracks: []Track{{"0", SourceCamera}}}, ErrBadRequest},
+			{"track on a slot", JoinRequest{Room: "r", Peer: "p", Offer: four, Tracks: []Track{{"0", SourceCamera}}}, ErrBadRequest},
 			{"one source twice", JoinRequest{Room: "r", Peer: "p", Offer: offer, Tracks: []Track{{"0", SourceMic}, {"1", SourceMic}}}, ErrBadRequest},
 			{"three tracks", JoinRequest{Room: "r", Peer: "p", Offer: offer, Tracks: make([]Track, 3)}, ErrLimit},
 			{"four slots", JoinRequest{Room: "r", Peer: "p", Offer: four}, ErrLimit},

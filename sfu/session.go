@@ -160,7 +160,10 @@ func (n *Node) checkTracks(offer *transport.Offer, tracks []Track) (map[string]*
 		if byMID[t.MID] != nil || seen[source] {
 			return nil, fmt.Errorf("%w: two tracks of one source or m-line", ErrBadRequest)
 		}
-		if m := &offer.Media[i]; !m.Rejected && kindOf(m.Kind) != source.Kind() {
+		switch m := &offer.Media[i]; {
+		case m.Direction&transport.Send == 0: // rejected ones too
+			return nil, fmt.Errorf("%w: track on an m-line that does not send", ErrBadRequest)
+		case kindOf(m.Kind) != source.Kind():
 			return nil, fmt.Errorf("%w: source of another kind than its m-line", ErrBadRequest)
 		}
 		byMID[t.MID], seen[source] = &source, true

@@ -271,7 +271,7 @@ func (s *session) badMessage(err error) error {
 	r := &refusal{code: protocol.CodeBadMessage, text: "malformed message"}
 	var refused *protocol.DecodeError
 	if errors.As(err, &refused) {
-		r.code, r.text = refused.Code, refused.Err.Error()
+		r.id, r.code, r.text = refused.ID, refused.Code, refused.Err.Error()
 	}
 	if _, waiting := s.state.(connecting); waiting {
 		r.fatal = true // the first message is a connect, and a good one

@@ -20,7 +20,7 @@ const (
 	maxOfferMedia = 128
 	maxMID        = 16 // longest identification that a one-byte header extension carries (RFC 8285 4.2)
 	maxRIDs       = 3  // layers that a track can have
-	maxStreams    = 8  // SSRCs declared by one m-line: more are ignored
+	maxStreams    = 3  // layers declared by SSRC: more are ignored
 )
 
 // Errors of ParseOffer and Offer.Continues. All wrap ErrOffer.

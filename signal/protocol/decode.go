@@ -71,12 +71,26 @@ func decode(b []byte, newMessage func(kind string) Message) (Message, error) {
 	}
 	if err := m.validate(); err != nil {
 		var typed *DecodeError
-		if errors.As(err, &typed) {
-			return nil, typed
+		if !errors.As(err, &typed) {
+			typed = refuse(CodeBadMessage, err)
 		}
-		return nil, refuse(CodeBadMessage, err)
+		typed.ID = requestID(m)
+		return nil, typed
 	}
 	return m, nil
+}
+
+// requestID returns the id of a message from a client that is a request, or nil.
+func requestID(m Message) *uint32 {
+	switch m := m.(type) {
+	case *Connect:
+		return &m.ID
+	case *Offer:
+		return &m.ID
+	case *Want:
+		return m.ID
+	}
+	return nil
 }
 
 // shapeError names the field that encoding/json refused, without its content.

@@ -61,6 +61,7 @@ func Codes() []Code {
 type DecodeError struct {
 	Code Code
 	Err  error
+	ID   *uint32 // of the request, where it could be read
 }
 
 func (e *DecodeError) Error() string { return fmt.Sprintf("%s: %v", e.Code, e.Err) }
