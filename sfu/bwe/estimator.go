@@ -1,9 +1,16 @@
 // Package bwe estimates how much a path to a subscriber carries (send-side, from transport-wide congestion control
 // feedback, draft-holmer-rmcat-transport-wide-cc-extensions-01), and records arrivals for the same feedback to publishers.
 //
-// What stands behind [Estimator] is a budget, not yet an estimator of delay: it starts at a fixed rate, rises while loss is
-// low, and is cut by loss and by silence. It has no delay-based part and sends no probes, so it finds a link's capacity by
-// filling the link's queue. The methods and their meaning stay when that changes.
+// The estimate is the least of three parts:
+//
+//	feedback -> arrivals -+-> delay: queue that our model of the path does not explain -> cut to what arrives  -+
+//	                      +-> loss:  more than the path loses anyway                   -> cut to what arrives  -+-> min -> Keep
+//	                      +-> probe: a burst at a higher rate arrived at that rate     -> proven               -+       Change
+//
+// Delay works in the spirit of draft-ietf-rmcat-gcc-02 (trend of the one-way delay, adaptive threshold, AIMD on the acknowledged
+// rate). What differs is that it compares the delay with a model queue, drained at the estimate, so that a key frame or a
+// probe, which must queue for a moment, is not taken for congestion. Since a forwarder sends layers, not a rate that it could
+// choose, nearly all its time is limited by the application: it then learns nothing from sending on, and climbs by probes.
 package bwe
 
 import (
@@ -14,9 +21,10 @@ import (
 	"sotto/sfu/unit"
 )
 
-// Bounds and steps of the budget.
+// Bounds of an estimate.
 const (
-	// DefaultStart carries one 720p video or several small ones at once; a slower path shows loss within a second.
+	// DefaultStart carries one 720p video or several small ones at once; a slower path shows it by delay within a third of
+	// a second.
 	DefaultStart = 2500 * unit.Kbps
 	// DefaultMin keeps audio and one smallest video alive.
 	DefaultMin = 150 * unit.Kbps
@@ -26,20 +34,11 @@ const (
 	// history is how many sent packets are remembered: more than a second at 10 Mbit/s. A power of two.
 	history = 2048
 
-	lossLow  = 0.02 // below: rise. Wireless links lose this much without being full.
-	lossHigh = 0.10 // above: cut. Between the two the budget stays (draft-ietf-rmcat-gcc-02 6).
-
-	risePerSecond = 0.25 // of the budget
-	ackedFactor   = 1.5  // the budget may always be this much more than what provably arrives
-
-	evaluateEvery  = 200 * time.Millisecond
-	evaluatePacket = 10 // at least so many packets make a loss ratio
-
 	silence = 1500 * time.Millisecond // without feedback, while sending: halve
-	idle    = time.Second             // without anything to evaluate: rise
-
-	ackedBuckets = 8
-	ackedBucket  = 100 * time.Millisecond
+	// silentPackets are sent at least before silence means anything.
+	silentPackets = 10
+	idle          = time.Second // without anything to learn from: rise
+	idleRise      = 0.25        // of the rate, each time
 )
 
 // Config bounds an Estimator; zero fields take the defaults.
@@ -50,15 +49,9 @@ type Estimate struct {
 	// Keep is the rate that may be spent on what is forwarded already, Change the rate proven enough to move up.
 	Keep, Change unit.Bitrate
 	Acked        unit.Bitrate  // rate that arrived in the last 0.8 s
-	Loss         float64       // of the last evaluation, 0-1
+	Loss         float64       // of the last second, 0-1
 	RTT          time.Duration // from sending to feedback, smoothed; 0 is unknown
-}
-
-// Probe asks the owner to send a burst, to prove a higher rate. The zero value asks for nothing.
-type Probe struct {
-	Rate  unit.Bitrate
-	Bytes int
-	ID    uint8 // passed back in OnSent
+	Queue        time.Duration // delay above the least of the last 20 s
 }
 
 type sentState uint8
@@ -71,10 +64,12 @@ const (
 )
 
 type sent struct {
-	at    int64 // ns since epoch
-	seq   uint16
-	size  uint16
-	state sentState
+	at     int64 // ns since epoch
+	seq    uint16
+	size   uint16
+	expect uint16 // queue of the model before it, ms
+	state  sentState
+	probe  uint8
 }
 
 // Estimator is the path to one subscriber. Not safe for concurrent use. It allocates its history with the first packet
@@ -83,18 +78,24 @@ type Estimator struct {
 	cfg   Config
 	epoch time.Time
 	sent  []sent
-	top   uint16
+	reach arrivals
+	model model
 
-	est Estimate
+	acked ackedRate
+	delay delay
+	loss  loss
+	probe prober
 
-	lost, acked   int // since the last evaluation
-	evaluated     time.Time
-	feedback      time.Time // last; zero: never
-	sinceFeedback int       // packets sent after it
-	silentUntil   time.Time // next cut by silence
+	est    Estimate
+	rate   unit.Bitrate // the delay part
+	proven unit.Bitrate
 
-	bucket  [ackedBuckets]int // acknowledged bytes
-	bucketN int64             // number of the newest bucket since epoch
+	feedback      time.Time    // last; zero: never
+	sinceFeedback int          // packets sent after it
+	silentUntil   time.Time    // next cut by silence
+	before        unit.Bitrate // rate before silence; 0: not silent
+	idleAt        time.Time
+	raisedAt      time.Time
 }
 
 // New returns an estimator at its start rate.
@@ -108,22 +109,32 @@ func New(cfg Config) *Estimator {
 	if cfg.Max == 0 {
 		cfg.Max = DefaultMax
 	}
-	return &Estimator{cfg: cfg, est: Estimate{Keep: cfg.Start, Change: cfg.Start}}
+	e := &Estimator{cfg: cfg, rate: cfg.Start, proven: cfg.Start}
+	e.loss.rate = cfg.Max
+	e.update()
+	return e
 }
 
 // Estimate returns the newest estimate.
 func (e *Estimator) Estimate() Estimate { return e.est }
 
-// OnSent notes a packet of size bytes that leaves with transport-wide number seq; probe is 0 or the ID of a Probe.
-// Numbers are consecutive.
+// OnSent notes a packet of size bytes that leaves with transport-wide number seq; probe is 0 or the ID of the Probe that is
+// being sent. Numbers are consecutive.
 func (e *Estimator) OnSent(now time.Time, seq uint16, size int, probe uint8) {
 	if e.sent == nil {
 		e.sent = make([]sent, history)
-		e.epoch, e.evaluated = now, now
+		e.epoch, e.idleAt = now, now
 	}
-	e.sent[seq%history] = sent{at: int64(now.Sub(e.epoch)), seq: seq, size: uint16(min(size, 1<<16-1)), state: sentWaiting}
-	e.top = seq
+	at := int64(now.Sub(e.epoch))
+	s := &e.sent[seq%history]
+	*s = sent{
+		at: at, seq: seq, size: uint16(min(size, 1<<16-1)), state: sentWaiting, probe: probe,
+		expect: uint16(min(e.model.add(at, size, e.est.Keep)/int64(time.Millisecond), 1<<16-1)),
+	}
 	e.sinceFeedback++
+	if probe != 0 {
+		e.probe.sent(s)
+	}
 }
 
 // OnFeedback takes a feedback packet. It reports whether the estimate changed. Whatever the packet claims, the work is
@@ -132,145 +143,144 @@ func (e *Estimator) OnFeedback(now time.Time, fb *rtcp.TransportLayerCC) (Estima
 	if e.sent == nil {
 		return e.est, false
 	}
-	e.roll(now)
 	newest := e.walk(fb)
 	if newest < 0 {
 		return e.est, false // nothing that we sent: proves nothing, not even that the path is alive
 	}
-	e.feedback, e.sinceFeedback, e.silentUntil = now, 0, time.Time{}
-	sample := now.Sub(e.epoch) - time.Duration(newest)
+	keep, change := e.est.Keep, e.est.Change
+	e.feedback, e.sinceFeedback, e.silentUntil, e.idleAt = now, 0, time.Time{}, now
+	at := now.Sub(e.epoch)
+	sample := at - time.Duration(newest)
 	if e.est.RTT == 0 {
 		e.est.RTT = sample
 	} else {
 		e.est.RTT += (sample - e.est.RTT) / 8
 	}
-	e.est.Acked = e.ackedRate()
-	return e.est, e.evaluate(now)
+	e.est.Acked = e.acked.rate()
+	e.est.Queue = time.Duration(e.delay.queue())
+	if e.before != 0 {
+		e.resume(at)
+	} else {
+		e.judge(at)
+	}
+	e.update()
+	return e.est, keep != e.est.Keep || change != e.est.Change
 }
 
-// walk reads the statuses and returns when the newest acknowledged packet was sent, -1 for none.
-func (e *Estimator) walk(fb *rtcp.TransportLayerCC) (newest int64) {
-	newest = -1
-	seq, left := fb.BaseSequenceNumber, int(fb.PacketStatusCount)
-	for _, c := range fb.PacketChunks {
-		if left <= 0 {
-			break
-		}
-		switch c := c.(type) {
-		case *rtcp.RunLengthChunk:
-			n := min(int(c.RunLength), left)
-			for range n {
-				newest = max(newest, e.status(seq, c.PacketStatusSymbol))
-				seq++
-			}
-			left -= n
-		case *rtcp.StatusVectorChunk:
-			for _, symbol := range c.SymbolList[:min(len(c.SymbolList), left)] {
-				newest = max(newest, e.status(seq, symbol))
-				seq++
-			}
-			left -= len(c.SymbolList)
-		}
+// judge lets the parts have their say after new arrivals.
+func (e *Estimator) judge(at time.Duration) {
+	if capacity, over := e.delay.overuse(int64(at), e.est.RTT); over {
+		e.lower(unit.Bitrate(float64(min(capacity, e.rate)) * afterOveruse))
+		e.probe.fail(at, false)
 	}
-	return newest
+	if over := e.loss.evaluate(int64(at), e.delay.calm()); over {
+		e.loss.rate = max(unit.Bitrate(float64(min(e.est.Acked, e.est.Keep))*afterLoss), e.cfg.Min)
+		e.lower(e.rate)
+		e.proven = min(e.proven, e.loss.rate)
+	}
+	if rate, done := e.probe.result(at, e.loss.inherent); done && rate > 0 {
+		e.rate, e.proven = max(e.rate, rate), max(e.proven, rate)
+		e.loss.rate = max(e.loss.rate, rate)
+	}
+	e.increase(at)
+	e.proven = max(e.proven, min(e.est.Acked, e.rate))
 }
 
-// status takes the status of one packet and returns when it was sent if that is news, else -1.
-func (e *Estimator) status(seq, symbol uint16) int64 {
-	s := &e.sent[seq%history]
-	if s.seq != seq || s.state == sentUnused || s.state == sentAcked {
-		return -1
-	}
-	if symbol == rtcp.TypeTCCPacketNotReceived {
-		if s.state == sentWaiting {
-			s.state = sentLost
-			e.lost++
-		}
-		return -1
-	}
-	if s.state == sentLost { // it was only late
-		e.lost = max(e.lost-1, 0)
-	}
-	s.state = sentAcked
-	e.acked++
-	e.bucket[e.bucketN%ackedBuckets] += int(s.size)
-	return s.at
+// lower cuts the delay part and what counts as proven.
+func (e *Estimator) lower(rate unit.Bitrate) {
+	e.rate = max(min(e.rate, rate), e.cfg.Min)
+	e.proven = min(e.proven, e.rate)
 }
 
-// roll empties the buckets that time has passed.
-func (e *Estimator) roll(now time.Time) {
-	n := int64(now.Sub(e.epoch) / ackedBucket)
-	for i := 0; e.bucketN < n && i < ackedBuckets; i++ {
-		e.bucketN++
-		e.bucket[e.bucketN%ackedBuckets] = 0
+const (
+	// afterOveruse is what remains of the capacity, so that the queue empties (draft-ietf-rmcat-gcc-02 5.5).
+	afterOveruse = 0.85
+	afterLoss    = 0.95
+	// increasePerSecond is the multiplicative increase while the rate is used (draft: 1.08 a second), usedPart how much of
+	// it must be, and maxAhead how far it may run ahead of what arrives.
+	increasePerSecond = 0.08
+	usedPart          = 0.7
+	maxAhead          = 1.5
+)
+
+// increase raises the rate while it is used and the path stays calm.
+func (e *Estimator) increase(at time.Duration) {
+	now := e.epoch.Add(at)
+	since := now.Sub(e.raisedAt)
+	if since < 100*time.Millisecond {
+		return
 	}
-	e.bucketN = max(e.bucketN, n)
-	if e.bucketN%ackedBuckets != n%ackedBuckets {
-		clear(e.bucket[:])
+	e.raisedAt = now
+	if since > time.Second || !e.delay.calm() || float64(e.est.Acked) < usedPart*float64(e.rate) {
+		return
 	}
+	more := unit.Bitrate(float64(e.rate) * increasePerSecond * since.Seconds())
+	e.rate = min(e.rate+more, max(e.rate, unit.Bitrate(maxAhead*float64(e.est.Acked))))
 }
 
-func (e *Estimator) ackedRate() unit.Bitrate {
-	sum := 0
-	for _, b := range e.bucket {
-		sum += b
-	}
-	return unit.RateOf(sum, ackedBuckets*ackedBucket)
+// resume goes on after an outage: paths that come back are most often what they were, and if not, the delay shows it soon.
+func (e *Estimator) resume(at time.Duration) {
+	e.rate, e.proven = max(e.rate, e.before), max(e.proven, e.before)
+	e.before = 0
+	e.loss.forget(int64(at))
+	e.delay.wait(int64(at))
 }
 
-func (e *Estimator) evaluate(now time.Time) (changed bool) {
-	since := now.Sub(e.evaluated)
-	total := e.lost + e.acked
-	if since < evaluateEvery || total < evaluatePacket {
-		return false
-	}
-	e.est.Loss = float64(e.lost) / float64(total)
-	e.lost, e.acked, e.evaluated = 0, 0, now
-
-	rate := e.est.Keep
-	switch {
-	case e.est.Loss < lossLow:
-		// A long pause proves nothing about the time that it took.
-		rise := min(since, time.Second).Seconds() * risePerSecond
-		rate = max(rate+unit.Bitrate(float64(rate)*rise), unit.Bitrate(float64(e.est.Acked)*ackedFactor))
-	case e.est.Loss > lossHigh:
-		rate = unit.Bitrate(float64(min(rate, max(e.est.Acked, e.cfg.Min))) * (1 - e.est.Loss/2))
-	}
-	return e.set(rate)
+func (e *Estimator) update() {
+	e.rate = min(max(e.rate, e.cfg.Min), e.cfg.Max)
+	e.loss.rate = min(max(e.loss.rate, e.cfg.Min), e.cfg.Max)
+	e.est.Loss = e.loss.ratio
+	e.est.Keep = min(e.rate, e.loss.rate)
+	e.est.Change = min(e.est.Keep, max(e.proven, e.cfg.Min))
 }
 
-func (e *Estimator) set(rate unit.Bitrate) (changed bool) {
-	rate = min(max(rate, e.cfg.Min), e.cfg.Max)
-	changed = rate != e.est.Keep
-	e.est.Keep, e.est.Change = rate, rate
-	return changed
-}
-
-// Next does what time alone brings. It halves the budget when feedback stopped although packets are being sent. And it lets
-// a cut budget rise again, up to the start rate, while so little is sent that nothing can be learned: otherwise a subscriber
-// whose smallest layer was paused would never get it back. A path that never gave feedback stays at its start rate.
+// Next does what time alone brings. It halves the rate when feedback stopped although packets are being sent. And it lets a
+// cut rate rise again, up to the start rate, while so little is sent that nothing can be learned: otherwise a subscriber
+// whose smallest layer was paused might never get it back. A path that never gave feedback stays at its start rate.
 //
 // The probe is what to send now; at is when to call again, zero if only after OnSent or OnFeedback.
 func (e *Estimator) Next(now time.Time) (probe Probe, at time.Time) {
-	switch {
-	case e.feedback.IsZero():
+	if e.feedback.IsZero() {
 		return Probe{}, time.Time{}
-	case e.sinceFeedback < evaluatePacket:
-		if e.est.Keep >= e.cfg.Start {
-			return Probe{}, time.Time{}
-		}
-		if now.Sub(e.evaluated) >= idle {
-			e.set(min(e.est.Keep+unit.Bitrate(float64(e.est.Keep)*risePerSecond*idle.Seconds()), e.cfg.Start))
-			e.lost, e.acked, e.evaluated = 0, 0, now
-		}
-		return Probe{}, e.evaluated.Add(idle)
+	}
+	if e.before == 0 {
+		probe, at = e.nextProbe(now)
+	}
+	if e.sinceFeedback < silentPackets {
+		return probe, sooner(at, e.rise(now))
 	}
 	if e.silentUntil.IsZero() {
 		e.silentUntil = e.feedback.Add(silence)
 	}
 	if !now.Before(e.silentUntil) {
-		e.set(e.est.Keep / 2)
+		if e.before == 0 {
+			e.before = e.rate
+		}
+		e.rate /= 2
+		e.proven = min(e.proven, e.rate)
 		e.silentUntil = now.Add(silence)
+		e.update()
 	}
-	return Probe{}, e.silentUntil
+	return probe, sooner(at, e.silentUntil)
+}
+
+// rise lets an idle path recover.
+func (e *Estimator) rise(now time.Time) time.Time {
+	if e.est.Keep >= e.cfg.Start {
+		return time.Time{}
+	}
+	if now.Sub(e.idleAt) >= idle {
+		rate := min(e.est.Keep+unit.Bitrate(float64(e.est.Keep)*idleRise), e.cfg.Start)
+		e.rate, e.loss.rate, e.proven = max(e.rate, rate), max(e.loss.rate, rate), max(e.proven, rate)
+		e.idleAt = now
+		e.update()
+	}
+	return e.idleAt.Add(idle)
+}
+
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

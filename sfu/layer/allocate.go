@@ -36,7 +36,8 @@ type Budget struct {
 // The steps are tried in a fixed order: every source's lowest layer, by priority; then, priority by priority, one rung up for every
 // source of that priority, and the next, up to the smallest layer that covers the wanted height. A step that does not fit is left
 // out. Equal priorities go in the order of src.
-// A step up to the current rung must fit Keep, a step above it also Change. So with a larger budget the first step that turns
+// A step up to the current rung must fit Keep, a step above it also Change, but for the lowest layer: a picture at all is worth more
+// than certainty. So with a larger budget the first step that turns
 // out differently is one that fits now: a source gets less only because one served before it gets more.
 func Allocate(b Budget, src []Source, dst []int8) (spent unit.Bitrate) {
 	for i := range dst {
@@ -90,7 +91,7 @@ func (s *Source) raise(b Budget, spent unit.Bitrate, rung *int8) unit.Bitrate {
 		cost -= s.Rungs[*rung].Rate
 	}
 	limit := b.Keep
-	if next > s.Current {
+	if next > s.Current && *rung != Paused {
 		limit = min(limit, b.Change)
 	}
 	if spent+cost > limit {

@@ -93,6 +93,9 @@ func NewSwitch(firstSeq uint16, firstTS uint32) Switch {
 // Current returns the rung that is forwarded, Paused if none.
 func (s *Switch) Current() int8 { return s.current }
 
+// Newest returns the highest number that went out; what it means before the first packet is not defined.
+func (s *Switch) Newest() uint16 { return s.sent.nextSeq - 1 }
+
 // Target returns the wanted rung.
 func (s *Switch) Target() int8 { return s.target }
 

@@ -91,3 +91,26 @@ func (p *Pacer) victim() (v *Item) {
 	}
 	return v
 }
+
+// Drop removes the frames of a stream that have not begun to leave, because what follows does not need them. It returns how
+// many packets they were.
+func (p *Pacer) Drop(slot uint16) (packets int) {
+	kept, dropping := 0, false
+	for i := range p.length {
+		it := p.at(i)
+		if it.Slot == slot {
+			if dropping = dropping || it.Start; dropping {
+				packets++
+				p.bytes -= it.Size
+				continue
+			}
+		}
+		*p.at(kept) = *it
+		kept++
+	}
+	for i := kept; i < p.length; i++ {
+		*p.at(i) = Item{}
+	}
+	p.length = kept
+	return packets
+}

@@ -20,8 +20,12 @@ var (
 type allocScratch struct {
 	slots   []*slot
 	sources []layer.Source
-	targets []int8
+	targets []int8 // that fit
+	wanted  []int8 // that are wanted
 }
+
+// unlimited is a budget that everything wanted fits.
+var unlimited = layer.Budget{Keep: 1 << 50, Change: 1 << 50}
 
 // allocate sets the targets of all of a peer's subscriptions: audio always, video as the budget allows.
 func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
@@ -45,17 +49,87 @@ func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 		}
 	}
 	if len(a.slots) == 0 {
+		p.spent = audio
+		p.estimator.SetWanted(0, 0)
 		return
 	}
 	for len(a.targets) < len(a.slots) {
-		a.targets = append(a.targets, 0)
+		a.targets, a.wanted = append(a.targets, 0), append(a.wanted, 0)
 	}
-	est := p.estimator.Estimate()
-	budget := layer.Budget{Keep: max(est.Keep-audio, 0), Change: max(est.Change-audio, 0)}
-	layer.Allocate(budget, a.sources, a.targets[:len(a.slots)])
+	n := len(a.slots)
+	wanted, targets := a.wanted[:n], a.targets[:n]
+	all := layer.Allocate(unlimited, a.sources, wanted) + audio
+	keep := p.estimator.Estimate().Keep
+	budget := layer.Budget{Keep: max(keep-audio, 0), Change: max(p.climb.allowed(now)-audio, 0)}
+	p.spent = layer.Allocate(budget, a.sources, targets) + audio
+	over := a.current()+audio > keep+keep/4
+	raised, lowered := false, false
 	for i, s := range a.slots {
-		r.target(now, s, a.targets[i], out)
+		last := s.sw.Target()
+		switch {
+		case targets[i] > max(last, 0):
+			raised = true
+		case targets[i] < last && wanted[i] >= last: // for want of bandwidth alone
+			lowered = true
+			if over {
+				r.abandon(now, s)
+			}
+		}
+		s.short = targets[i] < wanted[i]
+		r.target(now, s, targets[i], out)
 	}
+	if lowered {
+		p.climb.lowered(now)
+	} else if raised {
+		p.climb.raised(now)
+	}
+	need := a.nextStep(wanted, targets)
+	if need > 0 && !now.Before(p.climb.blocked) {
+		need = p.climb.before(p.spent + need)
+	} else {
+		need = 0
+	}
+	p.estimator.SetWanted(need, p.climb.before(all))
+}
+
+// abandon ends what a subscriber is sent of a track, until the key frame of a lower layer comes: the path carries so much less
+// that the frames of the old layer would only lengthen the queue in front of it.
+func (r *Room) abandon(now time.Time, s *slot) {
+	s.sw.SetTarget(layer.Paused)
+	r.stats.Drops[DropQueue] += uint64(s.peer.pacer.Drop(s.index))
+	s.abandoned, s.abandonedAt = s.sw.Newest(), now
+}
+
+// current returns the rate of what is forwarded now.
+func (a *allocScratch) current() (sum unit.Bitrate) {
+	for i := range a.sources {
+		if c := a.sources[i].Current; c >= 0 {
+			sum += a.sources[i].Rungs[c].Rate
+		}
+	}
+	return sum
+}
+
+// nextStep returns what the cheapest step towards what is wanted costs, 0 if nothing is missing.
+func (a *allocScratch) nextStep(wanted, targets []int8) (least unit.Bitrate) {
+	for i, target := range targets {
+		if target >= wanted[i] {
+			continue
+		}
+		rungs := &a.sources[i].Rungs
+		next := target + 1
+		for rungs[next].Rate <= 0 { // wanted[i] exists
+			next++
+		}
+		cost := rungs[next].Rate
+		if target != layer.Paused {
+			cost -= rungs[target].Rate
+		}
+		if cost = max(cost, 1); least == 0 || cost < least {
+			least = cost
+		}
+	}
+	return least
 }
 
 // target aims one subscription and asks for the key frame that it needs.

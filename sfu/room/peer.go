@@ -38,7 +38,10 @@ type peer struct {
 	estimator *bwe.Estimator
 	pacer     pace.Pacer
 	transport uint16 // next transport-wide number
-	repairs   bucket // what retransmissions may still take
+	probing   probing
+	climb     climb
+	spent     unit.Bitrate // the rate of all targets, sound included
+	repairs   bucket       // what retransmissions may still take
 	rtt       time.Duration
 	dirty     bool      // allocate at the next housekeeping
 	allocAt   time.Time // allocate then at the latest
@@ -68,6 +71,7 @@ func newPeer(now time.Time, j Join, rng *rand.Rand) *peer {
 		reportAt: now.Add(reportEvery/4 + time.Duration(rng.Int64N(int64(reportEvery/2)))),
 		allocAt:  now,
 	}
+	p.climb.change = e.Estimate().Change
 	p.repairs = newBucket(now, e.Estimate().Keep/10, time.Second)
 	return p
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pion/rtcp"
 
+	"sotto/sfu/layer"
 	"sotto/sfu/packet"
 )
 
@@ -14,6 +15,10 @@ const (
 	repairMemory = 128
 	// maxAsked bounds the numbers of one RTCP compound that are answered.
 	maxAsked = 256
+	// repairOverhead is about what headers, extensions and the seal add to a payload.
+	repairOverhead = 12 + 12 + 2 + sealOverhead
+	// abandonedFor is how long numbers of an ended layer may be asked for.
+	abandonedFor = 2 * time.Second
 	// minRepairGap is the least time between two retransmissions of one packet.
 	minRepairGap = 20 * time.Millisecond
 )
@@ -90,6 +95,9 @@ func (r *Room) repair(now time.Time, s *slot, seq uint16, out *Batch) bool {
 	if s.track == nil || s.RTXSSRC == 0 {
 		return false
 	}
+	if now.Sub(s.abandonedAt) < abandonedFor && int16(seq-s.abandoned) <= 0 {
+		return false
+	}
 	p := s.peer
 	memory := &s.repaired[seq%repairMemory]
 	if memory.seq == seq && !memory.at.IsZero() && now.Sub(memory.at) < max(p.rtt, minRepairGap) {
@@ -107,19 +115,33 @@ func (r *Room) repair(now time.Time, s *slot, seq uint16, out *Batch) bool {
 	if q == nil || s.formats[q.Codec].RTX == 0 {
 		return false
 	}
+	copies := 1
+	if memory.seq == seq && !memory.at.IsZero() {
+		copies = 2 // the last one was lost too: a third request would come too late for a picture without a gap
+	}
+	memory.seq, memory.at = seq, now
+	for i := range copies {
+		if !p.repairs.take(now, int(q.PayloadEnd-q.PayloadAt)+repairOverhead) {
+			return i > 0
+		}
+		r.stats.RTXOut++
+		r.again(now, s, q, ext, seq, o, out)
+	}
+	return true
+}
+
+// again sends a packet that went out as number seq once more, on the slot's RTX stream and under a new number there. It
+// returns the bytes sent.
+func (r *Room) again(now time.Time, s *slot, q *packet.Packet, ext uint64, seq uint16, o layer.Out, out *Batch) int {
+	p := s.peer
 	send := packet.Outgoing{
 		Packet: q, Ext: ext,
 		SSRC: s.RTXSSRC, TS: o.TS, Seq: s.rtxSeq, PT: s.formats[q.Codec].RTX, Marker: q.Marker,
 		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0, RTX: true, OSN: seq,
 	}
 	size := send.Size(&p.ext) + sealOverhead
-	if !p.repairs.take(now, size) {
-		return false
-	}
-	memory.seq, memory.at = seq, now
 	s.rtxSeq++
-	r.stats.RTXOut++
 	p.pacer.Bypass(now, size)
 	r.send(now, p, &send, size, s.Kind, out)
-	return true
+	return size
 }

@@ -186,6 +186,7 @@ func (r *Room) Tick(now time.Time, out *Batch) (next time.Time) {
 	r.wake(r.keep)
 	for _, p := range r.peers {
 		r.pump(now, p, out)
+		r.probe(now, p, out)
 		r.askMissing(now, p, out)
 		r.sendFeedback(now, p, out)
 		r.retryKeys(now, p, out)
@@ -198,9 +199,7 @@ func (r *Room) Tick(now time.Time, out *Batch) (next time.Time) {
 
 // housekeep does what a peer needs ten times a second.
 func (r *Room) housekeep(now time.Time, p *peer, out *Batch) {
-	_, at := p.estimator.Next(now)
-	r.wake(at)
-	p.pacer.SetBudget(now, p.estimator.Estimate().Keep)
+	r.estimate(now, p, out)
 	if p.liveness(now) {
 		for _, t := range p.tracks {
 			if t != nil {
@@ -264,10 +263,7 @@ func (r *Room) HandleRTCP(now time.Time, from PeerID, pkts []rtcp.Packet, out *B
 		case *rtcp.TransportLayerNack:
 			asked = r.onNACK(now, p, pkt, asked, out)
 		case *rtcp.TransportLayerCC:
-			if _, changed := p.estimator.OnFeedback(now, pkt); changed {
-				p.dirty = true // the next housekeeping allocates: at most every 100 ms
-				p.pacer.SetBudget(now, p.estimator.Estimate().Keep)
-			}
+			r.onFeedback(now, p, pkt, out)
 		}
 	}
 }

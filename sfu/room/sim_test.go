@@ -430,6 +430,9 @@ func (s *subscriber) receive(raw []byte) {
 			if p.PT != vp8Sub.RTX {
 				s.w.t.Fatalf("RTX payload type %d", p.PT)
 			}
+			if p.PaddingOnly() {
+				return // a probe
+			}
 			if err := p.UnwrapRTX(r.slot.SSRC, vp8Sub.PT); err != nil {
 				s.w.t.Fatal(err)
 			}

@@ -81,8 +81,9 @@ type Stats struct {
 	KeyRequestsIn   uint64 // PLI and FIR of subscribers
 	KeyRequestsOut  uint64 // PLI sent to publishers
 	LayerSwitches   uint64
-	FeedbackInvalid uint64 // RTCP for streams that the sender of it does not get
-	PacketsLost     uint64 // of publishers' streams, repairs not counted, as of the last receiver report
+	Probes          Traffic // sent to prove a higher rate; part of Out
+	FeedbackInvalid uint64  // RTCP for streams that the sender of it does not get
+	PacketsLost     uint64  // of publishers' streams, repairs not counted, as of the last receiver report
 	PacketsExpected uint64
 }
 

@@ -29,6 +29,10 @@ type slot struct {
 	sent    report.Sender
 	told    uint32    // packets at the last sender report
 	keySent time.Time // when the last key frame began to leave
+	short   bool      // less than wanted fits the estimate
+	// abandoned is the newest number when the layer was ended in the middle; nothing up to it is worth repairing.
+	abandoned   uint16
+	abandonedAt time.Time
 
 	repaired [repairMemory]struct {
 		seq uint16
@@ -164,7 +168,8 @@ func (r *Room) send(now time.Time, p *peer, o *packet.Outgoing, size int, kind K
 	if p.ext.TransportCC != 0 {
 		o.TransportSeq = p.transport
 		p.transport++
-		p.estimator.OnSent(now, o.TransportSeq, size, 0)
+		p.estimator.OnSent(now, o.TransportSeq, size, p.probing.ID)
+		p.probing.sent += size
 	}
 	r.stats.Out[kind].add(size)
 	out.Sends = append(out.Sends, Send{To: p.id, Outgoing: *o, Kind: kind})

@@ -1,0 +1,227 @@
+package bwe
+
+import (
+	"time"
+
+	"sotto/sfu/unit"
+)
+
+// Times of the delay part.
+const (
+	// burst is how long after the first packet of a group others still belong to it. Only the first one is a sample: those
+	// behind it wait for their own group.
+	burst = int64(5 * time.Millisecond)
+
+	// The least delay of the path is looked for in baseBuckets intervals: longer than a queue of ours may stand, shorter
+	// than clocks need to drift (100 ppm: 2 ms in 20 s).
+	baseBuckets = 10
+	baseBucket  = int64(2 * time.Second)
+
+	// samples is the memory for trends, a power of two: 1.3 s of 50 groups a second.
+	samples    = 64
+	trendSpan  = int64(time.Second)
+	trendLeast = 12 // samples
+
+	// fastQueue is the unexplained delay that, still rising, is overuse at once; trendQueue what a trend over a second must
+	// have built up; standingQueue what may not stay for standingSpan.
+	fastQueue     = int64(40 * time.Millisecond)
+	fastRise      = int64(10 * time.Millisecond)
+	trendQueue    = int64(20 * time.Millisecond)
+	standingQueue = int64(50 * time.Millisecond)
+	standingSpan  = int64(400 * time.Millisecond)
+	calmQueue     = int64(20 * time.Millisecond)
+
+	// settle is how long a cut needs to show, beside a round trip.
+	settle = int64(250 * time.Millisecond)
+	// foreign is how many cuts in vain prove that a queue is not ours.
+	foreign = 3
+)
+
+// sample is the first packet of a group of packets that were sent together.
+type sample struct {
+	sent, arrival int64 // ns: since epoch, on the receiver's clock
+	queue         int64 // delay above the base, less what the model explains
+	bytes         int64 // all that had arrived, this packet included
+}
+
+// delay looks for a queue that grows or stands although the model of the path says that there should be none.
+type delay struct {
+	base    [baseBuckets]int64
+	baseN   int64
+	started bool
+
+	ring  [samples]sample
+	n     int64 // samples taken
+	bytes int64
+	group int64 // when the newest group began to be sent
+	raw   int64 // newest delay above the base
+	mean  int64 // of the queue
+	dev   int64 // mean deviation from it: the jitter of the path
+
+	quiet    int64 // what was sent before this time proves nothing: it left before the last cut took effect
+	vain     int
+	lastSeen int64 // queue at the last cut
+}
+
+func (d *delay) arrived(s *sent, arrival int64) {
+	oneWay := arrival - s.at
+	first := !d.started
+	if first {
+		d.started = true
+		for i := range d.base {
+			d.base[i] = oneWay
+		}
+		d.baseN, d.group = s.at/baseBucket, s.at-2*burst
+	}
+	for n := s.at / baseBucket; d.baseN < n; {
+		d.baseN = max(d.baseN+1, n-baseBuckets)
+		d.base[d.baseN%baseBuckets] = oneWay
+	}
+	b := &d.base[d.baseN%baseBuckets]
+	*b = min(*b, oneWay)
+	d.bytes += int64(s.size)
+	if s.at >= d.group+burst {
+		d.group = s.at
+		d.take(s, arrival, oneWay-d.least())
+	}
+}
+
+func (d *delay) least() int64 {
+	least := d.base[0]
+	for _, b := range d.base[1:] {
+		least = min(least, b)
+	}
+	return least
+}
+
+func (d *delay) take(s *sent, arrival, queue int64) {
+	d.raw = queue
+	queue -= int64(s.expect) * int64(time.Millisecond)
+	off := queue - d.mean
+	d.mean += off / 16
+	d.dev += (max(off, -off) - d.dev) / 32
+	d.ring[d.n%samples] = sample{s.at, arrival, queue, d.bytes}
+	d.n++
+}
+
+// back returns the sample i before the end, 1 is the newest.
+func (d *delay) back(i int64) *sample { return &d.ring[(d.n-i)&(samples-1)] }
+
+func (d *delay) queue() int64 { return max(d.raw, 0) }
+
+// calm reports whether no queue is seen.
+func (d *delay) calm() bool { return d.n == 0 || d.floor(4) < calmQueue+2*d.dev }
+
+// floor returns the least queue of the last n samples: what jitter cannot explain.
+func (d *delay) floor(n int64) int64 {
+	n = min(n, d.n, samples)
+	least := d.back(1).queue
+	for i := int64(2); i <= n; i++ {
+		least = min(least, d.back(i).queue)
+	}
+	return least
+}
+
+// wait makes everything sent before a time count for nothing.
+func (d *delay) wait(at int64) { d.quiet = max(d.quiet, at) }
+
+// overuse reports whether the path carries less than is sent, and what it carries.
+func (d *delay) overuse(at int64, rtt time.Duration) (capacity unit.Bitrate, over bool) {
+	if d.n < 6 || d.back(2).sent < d.quiet {
+		return 0, false
+	}
+	standing := d.standing()
+	if !standing && !d.fast() && !d.trend() {
+		return 0, false
+	}
+	queue := d.floor(3)
+	if standing && queue > d.lastSeen*4/5 {
+		if d.vain++; d.vain >= foreign {
+			d.accept(queue)
+			return 0, false
+		}
+	} else {
+		d.vain = 0
+	}
+	d.lastSeen = queue
+	capacity = d.capacity()
+	d.quiet = at + settle + int64(rtt)/2
+	return capacity, true
+}
+
+// accept takes a queue that does not react to us for a part of the path: the traffic of others, or a longer way.
+func (d *delay) accept(queue int64) {
+	for i := range d.base {
+		d.base[i] = max(d.base[i], d.least()+queue)
+	}
+	d.n, d.vain, d.lastSeen = 0, 0, 0
+}
+
+// fast reports a queue that is large and still rising.
+func (d *delay) fast() bool {
+	now, last := d.back(1).queue, d.back(2).queue
+	before := min(d.back(3).queue, d.back(4).queue, d.back(5).queue)
+	low := min(now, last)
+	return low > fastQueue+4*d.dev && low > before+fastRise && now > last-fastRise/2
+}
+
+// trend reports a line through the last second that has risen by more than the threshold, which grows with the jitter.
+func (d *delay) trend() bool {
+	newest := d.back(1)
+	var n, sumX, sumY, sumXX, sumXY float64
+	span := int64(0)
+	for i := int64(1); i <= min(d.n, samples); i++ {
+		s := d.back(i)
+		if newest.sent-s.sent > trendSpan || s.sent < d.quiet {
+			break
+		}
+		span = newest.sent - s.sent
+		x, y := float64(-span)/1e6, float64(s.queue)/1e6
+		n, sumX, sumY, sumXX, sumXY = n+1, sumX+x, sumY+y, sumXX+x*x, sumXY+x*y
+	}
+	if n < trendLeast || span < trendSpan/2 {
+		return false
+	}
+	spread := n*sumXX - sumX*sumX
+	if spread <= 0 {
+		return false
+	}
+	slope := (n*sumXY - sumX*sumY) / spread
+	risen := slope * float64(span) / 1e6 // ms
+	least := float64(trendQueue+2*d.dev) / 1e6
+	return risen > least && float64(d.floor(3))/1e6 > least
+}
+
+// standing reports a queue that has not been empty for a while and does not shrink.
+func (d *delay) standing() bool {
+	newest := d.back(1)
+	least, oldest := newest.queue, newest
+	for i := int64(2); i <= min(d.n, samples); i++ {
+		s := d.back(i)
+		if s.sent < d.quiet {
+			return false
+		}
+		oldest, least = s, min(least, s.queue)
+		if newest.sent-s.sent > standingSpan {
+			return least > standingQueue+d.dev && d.floor(3) > oldest.queue*4/5
+		}
+	}
+	return false
+}
+
+// capacity returns what arrived while the queue was there: the bottleneck was busy all that time.
+func (d *delay) capacity() unit.Bitrate {
+	newest, first := d.back(1), d.back(3)
+	for i := int64(2); i <= min(d.n, samples); i++ {
+		s := d.back(i)
+		if i > 3 && (s.queue < fastQueue/3 || newest.arrival-s.arrival > int64(300*time.Millisecond)) {
+			break
+		}
+		if i == 3 && s.queue < fastQueue/3 {
+			first = d.back(2)
+			break
+		}
+		first = s
+	}
+	return unit.RateOf(int(newest.bytes-first.bytes), time.Duration(newest.arrival-first.arrival))
+}

@@ -1,0 +1,109 @@
+package room
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+
+	"sotto/sfu/unit"
+)
+
+const (
+	// holdExtra, beside a round trip, is how long a proven rate must stand before anything is raised on it.
+	holdExtra = 200 * time.Millisecond
+	// A rise has failed when the estimate falls below what is sent within trial. Each failure doubles the wait for the next
+	// rise, and a rise that lasts makes the next wait short again.
+	trial       = 8 * time.Second
+	riseWait    = time.Second
+	riseWaitMax = 30 * time.Second
+	// headroom is what a rise leaves free of the proven rate, in parts of 8: layers vary, and retransmissions need room.
+	headroom = 1
+)
+
+// climb decides when a subscriber may get more: down at once, up only on a rate that is proven and has held.
+type climb struct {
+	change  unit.Bitrate // may be used
+	proven  unit.Bitrate // the least since since
+	since   time.Time    // the estimator says more than change; zero: it does not
+	rose    time.Time    // last rise, zero if it proved itself
+	wait    time.Duration
+	blocked time.Time // no rise before
+}
+
+// update takes an estimate and reports whether more than before may be used.
+func (c *climb) update(now time.Time, change unit.Bitrate, rtt time.Duration) (more bool) {
+	if change <= c.change {
+		c.change, c.since = change, time.Time{}
+		return false
+	}
+	if c.since.IsZero() {
+		c.since, c.proven = now, change
+	}
+	c.proven = min(c.proven, change)
+	if now.Sub(c.since) < rtt+holdExtra {
+		return false
+	}
+	c.change, c.since = c.proven, time.Time{}
+	return true
+}
+
+// allowed returns what may be used for rises now.
+func (c *climb) allowed(now time.Time) unit.Bitrate {
+	if now.Before(c.blocked) {
+		return 0
+	}
+	return c.change - c.change*headroom/8
+}
+
+// before returns the proven rate that a rise to rate takes: the inverse of allowed.
+func (c *climb) before(rate unit.Bitrate) unit.Bitrate { return rate*8/(8-headroom) + 1 }
+
+// raised notes a rise.
+func (c *climb) raised(now time.Time) { c.rose = now }
+
+// lowered notes that something had to be lowered for want of bandwidth.
+func (c *climb) lowered(now time.Time) {
+	if c.rose.IsZero() || now.Sub(c.rose) > trial {
+		return
+	}
+	c.wait = min(max(2*c.wait, riseWait), riseWaitMax)
+	c.blocked, c.rose = now.Add(c.wait), time.Time{}
+}
+
+// settle forgets earlier failures once a rise has lasted.
+func (c *climb) settle(now time.Time) {
+	if !c.rose.IsZero() && now.Sub(c.rose) > trial {
+		c.rose, c.wait = time.Time{}, 0
+	}
+}
+
+// estimate lets time work on a subscriber's estimate, ten times a second.
+func (r *Room) estimate(now time.Time, p *peer, out *Batch) {
+	probe, at := p.estimator.Next(now)
+	r.wake(at)
+	r.useEstimate(now, p)
+	r.startProbe(now, p, probe, out)
+}
+
+// onFeedback takes transport-wide feedback. What must be lowered is lowered at once: every frame of the old layer would
+// wait longer in a queue that is already there.
+func (r *Room) onFeedback(now time.Time, p *peer, fb *rtcp.TransportLayerCC, out *Batch) {
+	before := p.estimator.Estimate().Keep
+	est, changed := p.estimator.OnFeedback(now, fb)
+	if !changed {
+		return
+	}
+	r.useEstimate(now, p)
+	if est.Keep < before && est.Keep < p.spent {
+		r.allocate(now, p, out)
+	}
+}
+
+func (r *Room) useEstimate(now time.Time, p *peer) {
+	est := p.estimator.Estimate()
+	p.pacer.SetBudget(now, est.Keep)
+	if p.climb.update(now, est.Change, est.RTT) || est.Keep < p.spent {
+		p.dirty = true // the next housekeeping allocates
+	}
+	p.climb.settle(now)
+}
