@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sotto/sfu/layer"
+	"sotto/sfu/packet"
 )
 
 // setSlots replaces a peer's list of slots. Slots are told apart by SSRC; one that left the list and comes back goes on with
@@ -80,10 +81,16 @@ func (r *Room) want(now time.Time, p *peer, wishes []Wish, out *Batch) error {
 			return fmt.Errorf("%w: source %d", ErrInvalid, w.Source)
 		}
 	}
-	p.wishes = wishes
+	p.wishes = slices.Clone(wishes)
+	slices.SortStableFunc(p.wishes, Wish.compare)
 	r.assign(now, p, false, out)
 	r.allocate(now, p, out)
 	return nil
+}
+
+// compare orders wishes by what they are about. A list of all wishes meets all tracks of the room at every change.
+func (w Wish) compare(v Wish) int {
+	return cmp.Or(cmp.Compare(w.Publisher, v.Publisher), cmp.Compare(w.Source, v.Source))
 }
 
 func (r *Room) assignAll(now time.Time, out *Batch) {
@@ -117,13 +124,19 @@ func (r *Room) assign(now time.Time, p *peer, tell bool, out *Batch) {
 		list[i].slot, s.wish = s, list[i].wish
 	}
 	waiting := 0
+	var full [Kinds][1 << (packet.AV1 + 1)]bool // by codecs: whoever comes later in the list finds no slot either
 	for i := range list {
 		w := &list[i]
 		if w.slot != nil {
 			continue
 		}
-		s := p.place(w, list)
+		none := &full[w.t.source.Kind()][w.t.codecs()]
+		var s *slot
+		if !*none {
+			s = p.place(w, list)
+		}
 		if s == nil {
+			*none = true
 			waiting++
 			continue
 		}
@@ -166,9 +179,9 @@ func (r *Room) wantedBy(p *peer) (list []wanted) {
 			if t == nil {
 				continue
 			}
-			i := slices.IndexFunc(p.wishes, func(w Wish) bool { return w.Publisher == q.id && w.Source == t.source })
+			i, found := slices.BinarySearchFunc(p.wishes, Wish{Publisher: q.id, Source: t.source}, Wish.compare)
 			switch {
-			case i >= 0:
+			case found:
 				list = append(list, wanted{t: t, wish: p.wishes[i]})
 			case t.source.Kind() == Audio:
 				list = append(list, wanted{t: t, wish: Wish{Publisher: q.id, Source: t.source}})

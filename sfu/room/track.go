@@ -137,6 +137,16 @@ func (t *track) codec(pt uint8) (c *PayloadType, rtx bool) {
 	return nil, false
 }
 
+// codecs returns the set of the track's codecs, a bit for each.
+func (t *track) codecs() (set uint8) {
+	for _, c := range t.def.Codecs {
+		if c.Codec <= packet.AV1 {
+			set |= 1 << c.Codec
+		}
+	}
+	return set
+}
+
 // layers returns how many layers the track may have.
 func (t *track) layers() int { return max(len(t.def.RIDs), len(t.def.SSRCs), 1) }
 
