@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -262,5 +263,31 @@ func TestDeploy_flagsExist(t *testing.T) {
 				t.Errorf("%s: there is no variable %s", e.Name(), m)
 			}
 		}
+	}
+}
+
+// TestDeploy_units: systemd understands the units.
+func TestDeploy_units(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("no systemd-analyze")
+	}
+	dir := t.TempDir()
+	args := []string{"verify", "--man=no"}
+	for _, name := range []string{"sotto-signal.service", "sotto-sfu.service"} {
+		unit, err := os.ReadFile(filepath.Join("..", "..", "deploy", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		// The binary is not installed on this machine.
+		if err := os.WriteFile(path, bytes.ReplaceAll(unit, []byte("/usr/local/bin/sotto"), []byte(os.Args[0])), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, path)
+	}
+	out, err := exec.Command(analyze, args...).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -236,6 +236,76 @@ func TestEngine_restart(t *testing.T) {
 	}
 }
 
+// TestRemote_engineAway: the engine of another process is restarted while node and signaling live. Nobody takes anybody as lost,
+// and what happened meanwhile is told after.
+func TestRemote_engineAway(t *testing.T) {
+	secret := newSecret()
+	timing := Timing{Beat: 20 * time.Millisecond, Settle: 3 * time.Second, Lost: 20 * time.Second}
+	engine, err := StartEngine(EngineConfig{Listen: "127.0.0.1:0", Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := engine.Addr().String()
+	connect := func() *nats.Conn {
+		nc, err := Connect(ConnectConfig{URL: address, Secret: secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	f := newFakeNode()
+	ctx, cancel := context.WithCancel(background)
+	served := make(chan error, 1)
+	node := connect()
+	go func() { served <- Serve(ctx, node, ServeConfig{NodeID: "a", Media: f, Timing: timing}) }()
+	defer func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	nc := connect()
+	r, err := NewRemote(nc, RemoteConfig{Timing: timing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.Join(background, sfu.JoinRequest{Room: "room", Peer: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	events, err := r.Events(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := func() string {
+		select {
+		case e := <-events:
+			return text(e)
+		case <-time.After(15 * time.Second):
+			t.Fatal("no event")
+			return ""
+		}
+	}
+	want(t, "snapshot", []string{next()}, "synced")
+	gone, back := nc.StatusChanged(nats.RECONNECTING), nc.StatusChanged(nats.CONNECTED)
+	engine.Close()
+	<-gone
+	if _, err := r.Update(background, sfu.Update{Room: "room", Peer: "p"}); !errors.Is(err, ErrNoNode) {
+		t.Errorf("request without an engine: %v", err)
+	}
+	f.event(sfu.Event{Kind: sfu.EventConnected, Room: "room", Peer: "p"}) // nobody hears it now
+	if engine, err = StartEngine(EngineConfig{Listen: address, Secret: secret}); err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	<-back
+	want(t, "event", []string{next()}, "connected p")
+	if _, err := r.Update(background, sfu.Update{Room: "room", Peer: "p"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCredentials_derivation(t *testing.T) {
 	secret := bytes.Repeat([]byte{7}, MinSecret)
 	a, err := deriveCredentials(secret)

@@ -51,17 +51,20 @@ func (r *Remote) follow() {
 	settled := time.NewTimer(time.Until(r.settled))
 	defer settled.Stop()
 	r.hello()
+	last := time.Now()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
 		case m := <-r.stream:
 			r.take(time.Now(), m)
-		case now := <-beat.C:
+		case <-beat.C:
+			now := time.Now()
 			if now.Before(r.settled) {
 				r.hello() // the first may have been lost
 			}
-			r.check(now)
+			r.check(now, last)
+			last = now
 		case <-settled.C:
 			r.settle()
 		}
@@ -71,14 +74,15 @@ func (r *Remote) follow() {
 // hello makes the nodes beat at once.
 func (r *Remote) hello() { _ = r.nc.Publish(subjectSignal, encode(signalHello{Signal: r.id})) }
 
-// check looks for nodes that fell silent and snapshots that did not come.
-func (r *Remote) check(now time.Time) {
-	connected := r.nc.IsConnected()
+// check looks for nodes that fell silent and snapshots that did not come. last is when it was called before: after a long pause
+// of this process their beats may still wait to be read.
+func (r *Remote) check(now, last time.Time) {
+	listening := r.nc.IsConnected() && now.Sub(last) <= r.timing.Lost/2
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range r.nodes {
 		switch {
-		case !connected:
+		case !listening:
 			n.heard = now // nothing can be said about anybody
 		case now.Sub(n.heard) > r.timing.Lost && len(r.stream) == 0:
 			r.log.Warn("media node lost", zap.String("node", n.id), zap.Int("sessions", len(n.sessions)))

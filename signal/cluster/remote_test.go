@@ -257,6 +257,27 @@ func TestRemote_nodeLost(t *testing.T) {
 	}
 }
 
+// TestRemote_ownPauseIsNoLoss: who did not run cannot say who was silent.
+func TestRemote_ownPauseIsNoLoss(t *testing.T) {
+	inCluster(t, func(g *rig) {
+		_, kill := g.serve("a", newFakeNode())
+		r := g.settled()
+		kill()
+		lost := DefaultTiming().Lost
+		g.pass(lost - time.Second)
+		now := time.Now()
+		r.check(now, now.Add(-lost))
+		g.pass(lost - time.Second)
+		if r.Nodes() != 1 {
+			t.Error("lost after a pause")
+		}
+		g.pass(2 * time.Second)
+		if r.Nodes() != 0 {
+			t.Error("never lost")
+		}
+	})
+}
+
 func TestRemote_settlesBeforePlacing(t *testing.T) {
 	inCluster(t, func(g *rig) {
 		nodes := map[string]*fakeNode{"a": newFakeNode(), "b": newFakeNode()}
