@@ -136,9 +136,9 @@ func (a *allocScratch) nextStep(wanted, targets []int8) (least unit.Bitrate) {
 func (r *Room) target(now time.Time, s *slot, rung int8, out *Batch) {
 	if s.sw.Target() != rung {
 		s.sw.SetTarget(rung)
-		if rung == layer.Paused {
-			r.switched(s, out)
-		}
+	}
+	if rung == layer.Paused {
+		r.switched(s, out)
 	}
 	r.wantKey(now, s, out)
 }

@@ -215,6 +215,7 @@ func (r *Room) housekeep(now time.Time, p *peer, out *Batch) {
 	for _, s := range p.slots {
 		r.wantKey(now, s, out)
 	}
+	r.constrain(now, p, out)
 	if !now.Before(p.reportAt) {
 		p.reportAt = now.Add(reportEvery)
 		r.sendReports(now, p, out)

@@ -217,7 +217,20 @@ func (r *Room) switched(s *slot, out *Batch) {
 	}
 	if s.Kind == Video {
 		r.stats.LayerSwitches++
-		out.Events = append(out.Events, LayerSwitched{s.peer.id, s.track.peer.id, s.track.source, s.rung, rung})
+		out.Events = append(out.Events, LayerSwitched{s.peer.id, s.track.peer.id, s.track.source, s.rung, rung, s.why(rung)})
 	}
 	s.rung = rung
+}
+
+// why returns the reason for a pause.
+func (s *slot) why(rung int8) PauseReason {
+	switch {
+	case rung != layer.Paused:
+		return NotPaused
+	case s.wish.Paused:
+		return PauseWish
+	case s.short:
+		return PauseBandwidth
+	}
+	return PauseSource
 }

@@ -18,6 +18,8 @@ type track struct {
 	subs    []*slot                 // ascending by peer
 	started bool                    // TrackStarted was told
 	keyAt   time.Time               // last key frame request for any layer
+
+	constraint constraint
 }
 
 const (

@@ -113,7 +113,8 @@ func (b *Batch) Reset() {
 	b.Sends, b.RTCP, b.Events = b.Sends[:0], b.RTCP[:0], b.Events[:0]
 }
 
-// Event is something that the signaling side wants to know: SlotsChanged, TrackStarted, TrackStopped, LayerSwitched.
+// Event is something that the signaling side wants to know: SlotsChanged, TrackStarted, TrackStopped, LayerSwitched,
+// TrackWanted.
 type Event interface{ event() }
 
 // SlotState says what a slot carries. Publisher and Source mean something only where Active is true.
@@ -144,14 +145,50 @@ type TrackStopped struct {
 	Source Source
 }
 
-// LayerSwitched reports that a subscriber now gets layer To of a track; layer.Paused (-1) is none.
+// LayerSwitched reports that a subscriber now gets layer To of a track; layer.Paused (-1) is none, and then Why says why.
 type LayerSwitched struct {
 	Peer, Publisher PeerID
 	Source          Source
 	From, To        int8
+	Why             PauseReason
+}
+
+// PauseReason says why a subscriber gets no picture of a track.
+type PauseReason uint8
+
+// The reasons.
+const (
+	NotPaused      PauseReason = iota
+	PauseWish                  // the subscriber asked for it
+	PauseBandwidth             // not even the lowest layer fits the path
+	PauseSource                // the publisher sends nothing that could be forwarded
+)
+
+// String returns the name of the reason.
+func (r PauseReason) String() string {
+	switch r {
+	case NotPaused:
+		return "none"
+	case PauseWish:
+		return "wish"
+	case PauseBandwidth:
+		return "bandwidth"
+	case PauseSource:
+		return "source"
+	}
+	return "unknown"
+}
+
+// TrackWanted tells a publisher the highest layer of one of its video tracks that anybody wants, layer.Paused (-1) if nobody
+// wants any. What is above may be switched off at the encoder; until the first event all layers count as wanted.
+type TrackWanted struct {
+	Peer   PeerID
+	Source Source
+	Layer  int8
 }
 
 func (SlotsChanged) event()  {}
 func (TrackStarted) event()  {}
 func (TrackStopped) event()  {}
 func (LayerSwitched) event() {}
+func (TrackWanted) event()   {}
