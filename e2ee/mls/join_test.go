@@ -125,7 +125,9 @@ func TestJoin_notSignedByItself(t *testing.T) {
 	tree := newTree(o.inv.KeyPackage.Leaf)
 	info.context.TreeHash = tree.rootHash()
 	info.extensions = Extensions{{ExtensionRatchetTree, marshal(tree)}}
-	if _, err := o.join(o.secrets, o.sign(&info)); !errors.Is(err, ErrWelcome) {
+	secrets := o.secrets
+	secrets.hasPath = false
+	if _, err := o.join(secrets, o.sign(&info)); !errors.Is(err, ErrWelcome) {
 		t.Error(err)
 	}
 }
