@@ -62,7 +62,38 @@ export function deviceKeys(local: LocalMedia): () => void {
     announce(`${toggles[kind].name} ${next ? "on" : "off"}`);
     void local.setOn(kind, next);
   };
-  return shortcuts({ m: () => flip("mic"), v: () => flip("camera") });
+  const end = shortcuts({ m: () => flip("mic"), v: () => flip("camera") });
+  const endTalk = pushToTalk(local);
+  return () => {
+    end();
+    endTalk();
+  };
+}
+
+/** pushToTalk opens a muted microphone while the space bar is held; the result ends it. */
+function pushToTalk(local: LocalMedia): () => void {
+  let held = false;
+  const down = (event: KeyboardEvent): void => {
+    const elsewhere = event.target instanceof Element && event.target.closest("input, select, textarea, dialog, button, a") !== null;
+    if (event.key !== " " || elsewhere || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    if (event.repeat || held || wanted(local, "mic")) return;
+    held = true;
+    void local.setOn("mic", true);
+  };
+  const up = (event: Event): void => {
+    if (!held || (event instanceof KeyboardEvent && event.key !== " ")) return;
+    held = false;
+    void local.setOn("mic", false);
+  };
+  addEventListener("keydown", down);
+  addEventListener("keyup", up);
+  addEventListener("blur", up);
+  return () => {
+    removeEventListener("keydown", down);
+    removeEventListener("keyup", up);
+    removeEventListener("blur", up);
+  };
 }
 
 /** shortcuts runs what a single key stands for, unless a person types; the result ends it. */

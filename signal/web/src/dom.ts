@@ -7,6 +7,7 @@ export interface Attributes {
   id?: string;
   type?: string;
   role?: string;
+  scope?: string;
   title?: string;
   for?: string;
   href?: string;

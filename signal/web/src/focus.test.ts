@@ -53,16 +53,21 @@ test("a shared screen is large until it is made small, and so is the next one", 
   assert.equal(focus.of(sharing), "a camera");
 });
 
+function fits(others: number, width: number, height: number, wide: boolean): void {
+  const f = arrangeFocus(others, width, height, 10, wide);
+  const what = `${others} in ${width}x${height}, wide ${String(wide)}`;
+  assert.ok(f.mainWidth > 0 && f.mainHeight > 0, what);
+  if (others === 0) return;
+  assert.ok(f.tileWidth > 0 && f.tileHeight > 0, what);
+  if (f.side === "right") assert.ok(f.mainWidth + 10 + f.tileWidth <= width && f.mainHeight <= height, what);
+  else assert.ok(2 * f.tileWidth + 10 <= width && f.mainHeight + 10 + f.tileHeight <= height, what);
+  assert.ok(f.mainWidth * f.mainHeight > 1.5 * f.tileWidth * f.tileHeight, what);
+}
+
 test("one large tile and the strip fit the area", () => {
   for (const [width, height] of [[1280, 640], [1920, 950], [390, 700], [800, 400], [320, 480]] as const) {
     for (const others of [0, 1, 4, 20]) {
-      const f = arrangeFocus(others, width, height, 10);
-      assert.ok(f.mainWidth > 0 && f.mainHeight > 0);
-      if (others === 0) continue;
-      assert.ok(f.tileWidth > 0 && f.tileHeight > 0, `${width}x${height}`);
-      if (f.side === "right") assert.ok(f.mainWidth + 10 + f.tileWidth <= width && f.mainHeight <= height);
-      else assert.ok(3 * f.tileWidth + 20 <= width && f.mainHeight + 10 + f.tileHeight <= height);
-      assert.ok(f.mainWidth * f.mainHeight > 5 * f.tileWidth * f.tileHeight);
+      for (const wide of [false, true]) fits(others, width, height, wide);
     }
   }
 });

@@ -20,7 +20,7 @@ export interface GridEvents {
   /** Other tiles, other sizes, other priorities. */
   tiles(tiles: TileView[]): void;
   /** Another tile is large, or none. */
-  featured(key: string | null): void;
+  featured(source: Source | null): void;
 }
 
 export class Grid {
@@ -135,7 +135,7 @@ export class Grid {
     }
     if (featured !== this.featured) {
       this.featured = featured;
-      this.events.featured(featured);
+      this.events.featured(featured === null ? null : (this.tiles.get(featured)?.source ?? null));
     }
     this.arrange();
     this.report();
@@ -166,7 +166,7 @@ export class Grid {
     };
     classList.toggle("focus", this.featured !== null);
     if (this.featured !== null) {
-      const f = arrangeFocus(this.tiles.size - 1, width, height, gap);
+      const f = arrangeFocus(this.tiles.size - 1, width, height, gap, this.tiles.get(this.featured)?.source === "screen");
       classList.toggle("below", f.side === "below");
       classList.remove("scrolls");
       set({

@@ -61,18 +61,23 @@ export interface FocusLayout {
 const stripShare = 0.19;
 const maxStripTile = 250;
 const mainShareUpright = 0.64;
-const stripColumnsUpright = 3;
 
-/** arrangeFocus shares an area between one large tile and a strip of `others`. */
-export function arrangeFocus(others: number, width: number, height: number, gap: number): FocusLayout {
+/**
+ * arrangeFocus shares an area between one large tile and a strip of `others`.
+ * wide: the large one is a screen, for which a tall tile would be no use.
+ */
+export function arrangeFocus(others: number, width: number, height: number, gap: number, wide = false): FocusLayout {
   const upright = height > width;
   const side = upright ? "below" : "right";
   if (others === 0) return { side, mainWidth: width, mainHeight: height, tileWidth: 0, tileHeight: 0 };
   if (upright) {
-    const tileWidth = Math.floor((width - gap * (stripColumnsUpright - 1)) / stripColumnsUpright);
-    const tileHeight = Math.floor(Math.min(tileWidth * 4 / 3, height * (1 - mainShareUpright) - gap));
+    const columns = wide ? 2 : 3;
+    const share = wide ? Math.min(mainShareUpright, width / aspect / height) : mainShareUpright;
+    const tileWidth = Math.floor((width - gap * (columns - 1)) / columns);
     // More than one row: the second shows that there is more to scroll to.
-    const rows = others <= stripColumnsUpright ? 1 : 1.5;
+    const rows = others <= columns ? 1 : 1.5;
+    const tileHeight = Math.floor(Math.min(tileWidth * 4 / 3, (height * (1 - share)) / rows - gap));
+    if (wide) return { side, mainWidth: width, mainHeight: Math.floor(height * share), tileWidth, tileHeight };
     return { side, mainWidth: width, mainHeight: Math.floor(height - rows * (tileHeight + gap)), tileWidth, tileHeight };
   }
   const tileWidth = Math.floor(Math.min(maxStripTile, Math.max(Math.min(minTileWidth, width / 4), width * stripShare)));

@@ -12,6 +12,7 @@ import type { Source } from "./protocol.ts";
 import type { RosterChange } from "./roster.ts";
 import { RoomScreen } from "./room_screen.ts";
 import { ScreenShare } from "./screen_share.ts";
+import type { StatsSource } from "./stats_panel.ts";
 import { messageScreen, problemScreen, startScreen } from "./start_screen.ts";
 import { TestHooks } from "./test_hooks.ts";
 
@@ -133,7 +134,12 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
       screen.state(state);
     },
   });
-  const screen = new RoomScreen(local, share, link.roomLink(location.origin, room.roomId, room.secret), {
+  const statistics: StatsSource = {
+    report: () => call.session?.media.pc.getStats() ?? Promise.resolve(null),
+    counters: () => call.session?.counters ?? null,
+    labelOf: (mid) => call.session?.labelOf(mid) ?? "",
+  };
+  const screen = new RoomScreen(local, share, link.roomLink(location.origin, room.roomId, room.secret), statistics, {
     leave: () => call.leave(),
     retry: () => call.retryNow(),
     tiles: (tiles) => call.show(tiles),

@@ -3,6 +3,7 @@
 import { copyLink, deviceKeys, notice, toggle, wordmark } from "./controls.ts";
 import { el, on } from "./dom.ts";
 import { icon } from "./icons.ts";
+import { barOf, MicMeter } from "./level_meter.ts";
 import type { DeviceKind, LocalMedia } from "./local_media.ts";
 import { nameField } from "./name.ts";
 import { showTrack } from "./video.ts";
@@ -20,6 +21,9 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, e
   const empty = el("p", { class: "preview-empty" });
   const mic = toggle(local, "mic");
   const camera = toggle(local, "camera");
+  const bar = el("span");
+  const level = el("div", { class: "meter", "aria-hidden": "true" }, bar);
+  const meter = new MicMeter((heard) => bar.style.setProperty("--level", String(barOf(heard))));
   const notices = el("div", { class: "notices" });
   const pickers = el("div", { class: "pickers" });
   const join = (): void => enter(name.read());
@@ -31,6 +35,8 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, e
     video.hidden = local.camera === null;
     empty.textContent = local.camera ? "" : local.cameraOn ? "Waiting for the camera" : "Camera off";
     mic.render();
+    meter.listen(local.live("mic") ? local.mic : null);
+    level.hidden = !local.live("mic");
     camera.render();
     joinButton.textContent = local.mic === null && local.camera === null ? "Join to listen" : "Join";
     notices.replaceChildren(
@@ -52,7 +58,7 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, e
     "main",
     { class: "prejoin" },
     el("header", {}, wordmark()),
-    el("section", { class: "preview", "aria-label": "Preview" }, video, empty, el("div", { class: "controls" }, mic.button, camera.button)),
+    el("section", { class: "preview", "aria-label": "Preview" }, video, empty, el("div", { class: "controls" }, mic.button, camera.button), level),
     el(
       "section",
       { class: "ready" },
@@ -77,6 +83,7 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, e
     dispose: () => {
       unsubscribe();
       endKeys();
+      meter.listen(null);
       navigator.mediaDevices.removeEventListener("devicechange", devicesChanged);
       video.srcObject = null;
     },

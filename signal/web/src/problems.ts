@@ -64,6 +64,7 @@ const words = {
   busy: { title: "The service is busy", text: "It takes no new calls for the moment. Sotto keeps trying.", action: "none" },
   shutdown: { title: "The service restarts", text: "Coming back by itself.", action: "none" },
   internal: { title: "Something went wrong", text: "The service had a fault. Coming back by itself.", action: "none" },
+  muted_speaking: { title: "You are muted", text: "Nobody hears what you say.", action: "none" },
   screen_failed: { title: "The screen cannot be shared", text: "The system or the browser does not allow it. Allow screen recording for this browser, then try again.", action: "none" },
   autoplay: { title: "Sound is off", text: "The browser waits for a click before it plays sound.", action: "continue" },
 } satisfies Record<string, Words>;

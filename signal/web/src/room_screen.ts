@@ -5,12 +5,15 @@ import type { CallState } from "./call.ts";
 import { copyLink, deviceKeys, notice, shareButton, shortcuts, smallButton, toggle, wordmark } from "./controls.ts";
 import { announce, el, on } from "./dom.ts";
 import { Grid } from "./grid.ts";
+import { helpDialog } from "./help.ts";
 import { icon, type IconName } from "./icons.ts";
+import { MicMeter, SpeechNotice } from "./level_meter.ts";
 import type { LocalMedia } from "./local_media.ts";
 import { problem, type Problem } from "./problems.ts";
 import type { Source } from "./protocol.ts";
 import { nameOf, type Member, type RosterChange } from "./roster.ts";
 import { canShare, type ScreenShare } from "./screen_share.ts";
+import { StatsPanel, type StatsSource } from "./stats_panel.ts";
 import { AudioOutput, showTrack } from "./video.ts";
 import type { TileView } from "./wishes.ts";
 
@@ -34,6 +37,12 @@ export class RoomScreen {
   private readonly selfVideo = el("video", { class: "mirrored", "aria-hidden": "true" });
   private readonly selfName = el("p", { class: "plate" }, el("span", { class: "name" }, "You"));
   private readonly stage: HTMLElement;
+  private readonly panel: StatsPanel;
+  private readonly help = helpDialog();
+  private readonly speech = new SpeechNotice();
+  private readonly ear = new MicMeter((level) => {
+    if (this.speech.hear(level)) this.show("muted", problem("muted_speaking"), "Unmute", () => void this.local.setOn("mic", true));
+  });
   private readonly ends: (() => void)[] = [];
   private readonly shown = new Map<string, string>();
   private readonly viewButton = smallButton("speaker", "Speaker view", "L", () => this.switchView());
@@ -44,13 +53,13 @@ export class RoomScreen {
   private readonly share: ScreenShare;
   private readonly actions: RoomActions;
 
-  constructor(local: LocalMedia, share: ScreenShare, link: string, actions: RoomActions) {
+  constructor(local: LocalMedia, share: ScreenShare, link: string, statistics: StatsSource, actions: RoomActions) {
     this.local = local;
     this.share = share;
     this.actions = actions;
     this.grid = new Grid({
       tiles: (tiles) => actions.tiles(tiles),
-      featured: (key) => this.stage.classList.toggle("has-featured", key !== null),
+      featured: (source) => this.stage.classList.toggle("has-face", source === "camera"),
     });
     this.audio = new AudioOutput((blocked) => this.show("sound", blocked ? problem("autoplay") : null, "Turn sound on", () => this.audio.resume()));
     this.selfVideo.muted = true;
@@ -64,7 +73,8 @@ export class RoomScreen {
       el("p", {}, "Whoever has the link can join."),
       copyLink(link, "button"),
     );
-    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone);
+    this.panel = new StatsPanel(statistics, () => this.toggleStatistics());
+    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone, this.panel.element);
     const mic = toggle(local, "mic");
     const camera = toggle(local, "camera");
     const sharing = shareButton(share);
@@ -72,7 +82,7 @@ export class RoomScreen {
     this.element = el(
       "div",
       { class: "room" },
-      el("header", { class: "top" }, wordmark(), this.summary, el("nav", { class: "tools", "aria-label": "View" }, this.viewButton)),
+      el("header", { class: "top" }, wordmark(), this.summary, this.tools()),
       this.banner,
       this.stage,
       el(
@@ -84,6 +94,7 @@ export class RoomScreen {
         copyLink(link, "control"),
         on(leave, "click", () => actions.leave()),
       ),
+      this.help,
     );
     const render = (): void => {
       mic.render();
@@ -122,14 +133,30 @@ export class RoomScreen {
   dispose(): void {
     for (const end of this.ends) end();
     this.grid.dispose();
+    this.panel.dispose();
+    this.ear.listen(null);
     this.audio.show([]);
     this.selfVideo.srcObject = null;
   }
 
   private keys(): Record<string, () => void> {
-    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), escape: () => this.grid.unpin() };
+    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), s: () => this.toggleStatistics(), "?": () => this.help.showModal(), escape: () => this.grid.unpin() };
     for (let n = 1; n <= 9; n++) keys[n] = () => this.grid.pinNth(n - 1);
     return keys;
+  }
+
+  private tools(): HTMLElement {
+    return el(
+      "div",
+      { class: "tools", role: "group", "aria-label": "View" },
+      this.viewButton,
+      smallButton("chart", "Statistics", "S", () => this.toggleStatistics()),
+      smallButton("help", "Keys", "?", () => this.help.showModal()),
+    );
+  }
+
+  private toggleStatistics(): void {
+    this.panel.open = !this.panel.open;
   }
 
   private switchView(): void {
@@ -150,6 +177,11 @@ export class RoomScreen {
     showTrack(this.selfVideo, this.local.camera);
     this.self.classList.toggle("live", this.local.camera !== null);
     const off = !this.local.live("mic");
+    if (!off) {
+      this.speech.reset();
+      this.show("muted", null);
+    }
+    this.ear.listen(off ? this.local.mic : null);
     this.show("share", this.share.problem, "Try again", () => void this.share.toggle());
     this.selfName.replaceChildren(...(off ? [el("span", { class: "muted" }, icon("micOff"), el("span", { class: "visually-hidden" }, "Muted"))] : []), el("span", { class: "name" }, this.share.on ? "You, sharing your screen" : "You"));
     for (const kind of ["camera", "mic"] as const) {

@@ -100,6 +100,11 @@ export function nameOf(member: { leaf: number; name: string }): string {
   return member.name || `Guest ${member.leaf + 1}`;
 }
 
+/** labelOf names what one of the person's sources shows. */
+export function labelOf(member: { leaf: number; name: string }, source: Source): string {
+  return source === "screen" || source === "screen_audio" ? `${nameOf(member)}, screen` : nameOf(member);
+}
+
 /** monogramOf is the first letter of the name. */
 export function monogramOf(member: { leaf: number; name: string }): string {
   const first = [...new Intl.Segmenter().segment(member.name)][0]?.segment;

@@ -10,7 +10,7 @@ import { MediaConnection } from "./media_connection.ts";
 import { failureOf, problem, type Failure } from "./problems.ts";
 import { protocolVersion, type Resume, type ServerMessage, type Source, type Welcome, type Wish } from "./protocol.ts";
 import { Resumption } from "./resumption.ts";
-import { Roster, type RosterChange } from "./roster.ts";
+import { labelOf, Roster, type RosterChange } from "./roster.ts";
 import type { ScreenShare } from "./screen_share.ts";
 import { RequestError, Signaling } from "./signaling.ts";
 import { SlotMap } from "./slots.ts";
@@ -133,6 +133,13 @@ export class Session {
 
   wish(): void {
     if (this.joined && !this.over) this.wishing.schedule();
+  }
+
+  /** labelOf says in words what is in an m-line; "" when nothing is. */
+  labelOf(mid: string): string {
+    const slot = this.slots.all().find((s) => s.mid === mid);
+    const member = slot && this.roster.all().find((m) => m.connId === slot.connId);
+    return slot && member ? labelOf(member, slot.source) : "";
   }
 
   /** hurry tries at once to come back, if that is what is waited for. */

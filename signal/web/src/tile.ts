@@ -3,7 +3,7 @@
 import type { PeerState } from "../../../e2ee/js/src/messages.ts";
 import { el, on, setText } from "./dom.ts";
 import { icon, type IconName } from "./icons.ts";
-import { hasLive, monogramOf, nameOf, type Member } from "./roster.ts";
+import { hasLive, labelOf, monogramOf, type Member } from "./roster.ts";
 import type { Source } from "./protocol.ts";
 import { showTrack } from "./video.ts";
 
@@ -66,7 +66,7 @@ export class Tile {
   /** update shows what is known now. track is that of the slot this source is in, if any. */
   update(member: Member, track: MediaStreamTrack | null): void {
     const live = hasLive(member, this.source);
-    const name = this.source === "screen" ? `${nameOf(member)}, screen` : nameOf(member);
+    const name = labelOf(member, this.source);
     setText(this.name, name);
     setText(this.monogram, monogramOf(member));
     this.muted.hidden = this.source === "screen" || hasLive(member, "mic");
