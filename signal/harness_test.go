@@ -252,6 +252,7 @@ func (p *pipes) dial() (net.Conn, error) {
 type world struct {
 	t      *testing.T
 	server *Server
+	serves atomic.Pointer[Server] // the same, for the listener's goroutines
 	config Config
 	media  *recorder
 	plug   *plug
@@ -277,6 +278,7 @@ func (w *world) start() {
 	if w.server, err = New(w.config); err != nil {
 		w.t.Fatal(err)
 	}
+	w.serves.Store(w.server)
 }
 
 // crash is kill -9: every connection is cut, and nothing reaches the node.
@@ -313,7 +315,7 @@ func inBubbleWith(t *testing.T, config Config, f func(w *world)) {
 		w.config.Logger = zap.New(core)
 		w.start()
 		hs := &http.Server{ReadHeaderTimeout: 5 * time.Second,
-			Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.server.ServeHTTP(rw, r) })}
+			Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.serves.Load().ServeHTTP(rw, r) })}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
