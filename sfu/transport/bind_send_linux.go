@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// sendMessages is the most messages of one sendmmsg: the fan-out of a frame
-	// to a large room in one call.
-	sendMessages = 128
+	// sendMessages is the most messages of one sendmmsg. The call's own cost is
+	// gone at 32, and it lasts no more than some 100 µs, see write.
+	sendMessages = 32
 	// kernelSegments is UDP_MAX_SEGMENTS before Linux 6.9.
 	kernelSegments = 64
 	// refusalsToSwitch is how many runs in a row the kernel may refuse for a
@@ -196,7 +196,10 @@ func (s *sender) transmit(fd uintptr) bool {
 	return true
 }
 
-// write is the system call.
+// write is the system call. It never waits, so that it is a raw one: to the
+// scheduler a call of 20 µs looks like one that blocks, and handing the
+// processor over and taking it back costs 10 % of the CPU time of a fan-out to
+// 100 subscribers.
 func (s *sender) write(fd uintptr) (int, syscall.Errno) {
 	s.calls.Add(1)
 	h := &s.headers[s.at]
@@ -208,7 +211,7 @@ func (s *sender) write(fd uintptr) (int, syscall.Errno) {
 	if s.batch[s.at].split {
 		count = 1 // the same message carries the next datagram then
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(h)), uintptr(count), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(h)), uintptr(count), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 

@@ -42,6 +42,8 @@ type options struct {
 	json      bool
 	serve     bool
 	inProcess bool
+	compare   bool
+	rounds    int
 	setup     setup
 }
 
@@ -64,6 +66,10 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.pid, "pid", 0, "process id of the running server, for its CPU time (Linux)")
 	fs.IntVar(&o.setup.shards, "shards", 1, "shards of the server that is started")
 	fs.StringVar(&o.setup.offload, "socket-offload", "auto", "what its sockets ask of the kernel: auto, sendmmsg or off")
+	fs.BoolVar(&o.compare, "compare", false, "measure the scenario with each socket path, with a naive pion forwarder and against the floor, and print ratios")
+	fs.IntVar(&o.rounds, "rounds", 3, "rounds of -compare, whose medians it prints")
+	fs.BoolVar(&o.setup.naive, "naive", false, "start the naive pion forwarder in place of the server")
+	fs.StringVar(&o.setup.floor, "floor", "", "with -serve: send to these `addresses` instead of serving")
 	fs.StringVar(&o.setup.profile, "cpuprofile", "", "write a CPU profile of the server process to `file`")
 	fs.IntVar(&o.setup.cpu, "cpu", -1, "pin the server process to this `core`; -1 is all (Linux)")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
@@ -88,7 +94,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%w: 1 to 255 participants in a room, at least one publisher", errUsage)
 	case s.Publishers > 49:
 		return o, fmt.Errorf("%w: at most 49 publishers in a room", errUsage)
-	case s.Duration <= 0 || s.Joins < 1 || o.setup.shards < 1 || s.KbitPerSec < 10:
+	case s.Duration <= 0 || o.rounds < 1 || s.Joins < 1 || o.setup.shards < 1 || s.KbitPerSec < 10:
 		return o, fmt.Errorf("%w: durations, rates and counts are positive", errUsage)
 	}
 	if s.Video != "synthetic" {
@@ -105,6 +111,9 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	if o.serve {
 		return serve(ctx, o.setup, os.Stdin, stdout)
+	}
+	if o.compare {
+		return compare(ctx, o, stdout)
 	}
 	var target server
 	switch {

@@ -2,8 +2,12 @@ package bench
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"flag"
+	"io"
+	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -28,6 +32,7 @@ func TestParse(t *testing.T) {
 		{"-publishers 200 -subscribers 100", errUsage},
 		{"-duration 0s", errUsage},
 		{"surplus", errUsage},
+		{"-compare -rounds 0", errUsage},
 	}
 	for _, tt := range tests {
 		if _, err := parse(strings.Fields(tt.args)); !errors.Is(err, tt.want) {
@@ -105,6 +110,64 @@ func TestRun_measuresASmallRoom(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
+	}
+}
+
+// TestRun_measuresTheNaiveForwarder is the same with what the server is compared with.
+func TestRun_measuresTheNaiveForwarder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	var out bytes.Buffer
+	err := Run(t.Context(), strings.Fields("-in-process -naive -subscribers 2 -duration 500ms"), &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"receiving 2 tracks", "packets lost        0,", "undecodable 0, not opened 0"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
+
+func TestCompare_takesOneScenarioOnly(t *testing.T) {
+	for _, args := range []string{"-meeting 5", "-audio", "-video clip", "-rate 300", "-publishers 2", "-subscribers 0"} {
+		if err := Run(t.Context(), strings.Fields("-compare "+args), io.Discard); !errors.Is(err, errUsage) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// TestFloorSource_sealsEveryPacketOnce looks at what arrives: all of it, each under a number of its own.
+func TestFloorSource_sealsEveryPacketOnce(t *testing.T) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	f, err := newFloorSource([]netip.AddrPort{conn.LocalAddr().(*net.UDPAddr).AddrPort()}, framePackets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.bind.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	b := make([]byte, 2048)
+	for frame := range 3 {
+		if err := f.frame(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range framePackets {
+			n, _, err := conn.ReadFromUDPAddrPort(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seq := binary.BigEndian.Uint16(b[2:]); n != floorPacket+16 || int(seq) != frame*framePackets+i {
+				t.Errorf("frame %d, packet %d: %d bytes, number %d", frame, i, n, seq)
+			}
+		}
+	}
+	if f.sent.Load() != 3*framePackets {
+		t.Errorf("%d sent", f.sent.Load())
 	}
 }
 

@@ -37,6 +37,7 @@ type usage struct {
 	CPU     time.Duration `json:"cpu_ns"` // user and system; 0 = not known
 	MaxRSS  int64         `json:"max_rss_bytes,omitempty"`
 	HasNode bool          `json:"has_node"`
+	Sent    uint64        `json:"sent,omitempty"` // of the floor
 	Node    sfu.Stats     `json:"node"`
 }
 
@@ -73,25 +74,39 @@ func (r *running) usage() (usage, error) {
 type setup struct {
 	shards  int
 	offload string // sfu.ShardConfig.Offload
+	naive   bool   // the naive forwarder instead of the node
+	floor   string // destinations of the floor's process instead of a server
 	profile string // file of a CPU profile; empty = none
 	cpu     int    // core of a process of its own; -1 = all
 }
 
 // args are the flags that tell a child.
 func (s setup) args() []string {
-	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu), "-cpuprofile", s.profile}
+	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu),
+		"-cpuprofile", s.profile, "-naive=" + strconv.FormatBool(s.naive), "-floor", s.floor}
+}
+
+// mediaNode is a *sfu.Node, or what is compared with it.
+type mediaNode interface {
+	signal.Media
+	Stats() sfu.Stats
+	Close() error
 }
 
 // local is a server in this process.
 type local struct {
-	node    *sfu.Node
+	node    mediaNode
+	hasNode bool
 	rooms   *signal.Server
 	http    *http.Server
 	address string
 	done    chan struct{}
 }
 
-func startHere(setup setup) (*local, error) {
+func startNode(setup setup) (mediaNode, error) {
+	if setup.naive {
+		return newNaive()
+	}
 	var cfg sfu.Config
 	closeAll := func() {
 		for _, s := range cfg.Shards {
@@ -111,6 +126,14 @@ func startHere(setup setup) (*local, error) {
 		closeAll()
 		return nil, fmt.Errorf("bench: media node: %w", err)
 	}
+	return node, nil
+}
+
+func startHere(setup setup) (*local, error) {
+	node, err := startNode(setup)
+	if err != nil {
+		return nil, err
+	}
 	rooms, err := signal.New(signal.Config{Media: node, OpenRooms: true, LoopbackUnlimited: true})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("bench: signaling: %w", err), node.Close())
@@ -122,7 +145,7 @@ func startHere(setup setup) (*local, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/ws", rooms)
 	s := &local{
-		node: node, rooms: rooms, address: "ws://" + l.Addr().String() + "/ws", done: make(chan struct{}),
+		node: node, hasNode: !setup.naive, rooms: rooms, address: "ws://" + l.Addr().String() + "/ws", done: make(chan struct{}),
 		http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
 	}
 	go func() {
@@ -141,10 +164,25 @@ func (s *local) usage() (usage, error) {
 	}
 	return usage{
 		CPU:     time.Duration(r.Utime.Nano() + r.Stime.Nano()),
-		MaxRSS:  r.Maxrss * 1024,
-		HasNode: true,
+		MaxRSS:  peakMemory(),
+		HasNode: s.hasNode,
 		Node:    s.node.Stats(),
 	}, nil
+}
+
+// peakMemory is the most that was resident in this process. Getrusage would include its parent's memory before exec.
+func peakMemory() int64 {
+	raw, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	kilobytes, _ := strconv.ParseInt(fields[0], 10, 64)
+	return kilobytes * 1024
 }
 
 func (s *local) close() {
@@ -162,6 +200,9 @@ func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error 
 		if err := pin(setup.cpu); err != nil {
 			return err
 		}
+	}
+	if setup.floor != "" {
+		return serveFloor(ctx, setup, in, out)
 	}
 	s, err := startHere(setup)
 	if err != nil {
