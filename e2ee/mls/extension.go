@@ -66,10 +66,6 @@ func readExtensions(r *reader) Extensions {
 	return out
 }
 
-// Bytes is the encoding of a list, as Extension.Data of types that
-// hold lists and for applications that store one.
-func (e Extensions) Bytes() []byte { return marshal(e) }
-
 func (e Extensions) clone() Extensions {
 	out := slices.Clone(e)
 	for i := range out {

@@ -4,14 +4,21 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 )
 
 func TestGroup_randomSchedules(t *testing.T) {
-	for seed := range uint64(8) {
+	seeds := uint64(8)
+	if runtime.GOARCH == "wasm" {
+		seeds = 1 // twenty times slower there
+	}
+	for seed := range seeds {
 		schedule(t, X25519AES128SHA256Ed25519, seed, 40)
 	}
-	schedule(t, P256AES128SHA256P256, 99, 20)
+	if hasP256 {
+		schedule(t, P256AES128SHA256P256, 99, 20)
+	}
 }
 
 // schedule runs random commits with 2 to 16 members. After each, all agree;
@@ -28,7 +35,8 @@ func schedule(t *testing.T, suite CipherSuite, seed uint64, steps int) {
 		var gone []*person
 		switch op := rng.IntN(5); {
 		case op <= 1 && len(w.members) < 16:
-			w.join(by, min(1+rng.IntN(3), 16-len(w.members)), psk)
+			options.Proposals = []Proposal{psk}
+			w.joinWith(by, min(1+rng.IntN(3), 16-len(w.members)), options)
 		case op == 2 && len(w.members) > 2:
 			for _, p := range w.members {
 				if p != by && len(w.members)-len(options.Proposals) > 2 && rng.IntN(3) == 0 {

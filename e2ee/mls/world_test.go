@@ -143,9 +143,13 @@ func (w *world) deliver(from *person, c *Committed) (removed []*person) {
 // join lets p add n new members in one commit, with extra proposals.
 func (w *world) join(p *person, n int, extra ...Proposal) {
 	w.t.Helper()
+	w.joinWith(p, n, CommitOptions{Proposals: extra})
+}
+
+func (w *world) joinWith(p *person, n int, options CommitOptions) {
+	w.t.Helper()
 	var people []*person
 	var invitations []*Invitation
-	options := CommitOptions{Proposals: extra}
 	for range n {
 		people = append(people, w.person())
 		inv := w.invitation(people[len(people)-1])
