@@ -30,6 +30,7 @@ const (
 	standingQueue = int64(50 * time.Millisecond)
 	standingSpan  = int64(400 * time.Millisecond)
 	calmQueue     = int64(20 * time.Millisecond)
+	devStep       = int64(5 * time.Millisecond)
 
 	// settle is how long a cut needs to show, beside a round trip.
 	settle = int64(250 * time.Millisecond)
@@ -99,7 +100,8 @@ func (d *delay) take(s *sent, arrival, queue int64) {
 	queue -= int64(s.expect) * int64(time.Millisecond)
 	off := queue - d.mean
 	d.mean += off / 16
-	d.dev += (max(off, -off) - d.dev) / 32
+	// A queue that builds up is not jitter: what is far out counts for little.
+	d.dev += (min(max(off, -off), 3*d.dev+devStep) - d.dev) / 32
 	d.ring[d.n%samples] = sample{s.at, arrival, queue, d.bytes}
 	d.n++
 }

@@ -26,8 +26,8 @@ const (
 	// DefaultStart carries one 720p video or several small ones at once; a slower path shows it by delay within a third of
 	// a second.
 	DefaultStart = 2500 * unit.Kbps
-	// DefaultMin keeps audio and one smallest video alive.
-	DefaultMin = 150 * unit.Kbps
+	// DefaultMin keeps audio and one smallest video alive, with what both vary.
+	DefaultMin = 250 * unit.Kbps
 	// DefaultMax is more than a full grid of tiles needs.
 	DefaultMax = 20 * unit.Mbps
 

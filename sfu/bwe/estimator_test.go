@@ -87,7 +87,7 @@ func TestEstimator_halvesInSilence(t *testing.T) {
 func TestEstimator_risesWhenNothingIsSent(t *testing.T) {
 	p := newPath()
 	p.run(5*time.Second, unit.Mbps, 2, true)
-	if got := p.e.Estimate().Keep; got > 200*unit.Kbps {
+	if got := p.e.Estimate().Keep; got > DefaultMin {
 		t.Fatalf("budget %d with half of the packets lost", got)
 	}
 	for range 300 {

@@ -16,16 +16,20 @@ type Probe struct {
 
 // Figures of probes.
 const (
-	// probeTime is how long a probe lasts: several intervals between frames and between receivers' wake-ups.
+	// probeTime is how long a probe lasts, if it may: several intervals between frames and between receivers' wake-ups.
 	probeTime = 120 * time.Millisecond
 	probeMax  = 300 * time.Millisecond
-	// probeBytes are sent at least: five packets.
-	probeBytes = 5500
+	// probeQueue is what a probe may leave in the queue of a path that carries no more than the estimate, if that allows
+	// probeLeast.
+	probeQueue = 80 * time.Millisecond
+	probeLeast = 40 * time.Millisecond
+	// probeBytes are sent at least: four packets and a bit.
+	probeBytes = 4800
 	// probeGap is the time between two probes that succeed, probeWait after the first that fails; it doubles up to
 	// probeWaitMax, so that a path that does not get better carries little more for them.
 	probeGap     = 50 * time.Millisecond
 	probeWait    = time.Second
-	probeWaitMax = 4 * time.Second
+	probeWaitMax = 3 * time.Second
 	// probeStep bounds a probe to what the path may be expected to take: a queue of 300 ms holds it even if nothing fits.
 	probeStep = 3
 	// probeOver is how much more than needed is proven.
@@ -90,7 +94,12 @@ func (e *Estimator) nextProbe(now time.Time) (Probe, time.Time) {
 		rate = max(rate, min(2*e.est.Change, unit.Bitrate(float64(p.all)*probeOver)))
 	}
 	rate = min(rate, probeStep*e.est.Keep, e.cfg.Max)
-	length := min(probeTime+6*time.Duration(e.delay.dev), probeMax)
+	length := probeTime + 6*time.Duration(e.delay.dev)
+	if over := rate - e.est.Keep; over > 0 {
+		fits := float64(probeQueue+2*time.Duration(e.delay.dev)) * float64(e.est.Keep) / float64(over)
+		length = min(length, max(time.Duration(fits), probeLeast))
+	}
+	length = min(length, probeMax)
 	id := p.id + 1
 	if id == 0 {
 		id = 1

@@ -112,6 +112,9 @@ func (l *Link) loses() bool {
 	return l.Loss > 0 && l.w.rng.Float64() < l.Loss
 }
 
+// stall holds everything that arrives within d back until then, as a receiver that is not scheduled does.
+func (l *Link) stall(d time.Duration) { l.last = max(l.last, l.w.now+l.Delay+d) }
+
 // constant sends packets at a constant rate until end, as a stream that does not yield.
 func (l *Link) constant(rate unit.Bitrate, end time.Duration) {
 	const size = 1200

@@ -56,3 +56,8 @@ func Constant(viewer int, rate unit.Bitrate, length time.Duration) func(*World) 
 func TCP(viewer int, length time.Duration) func(*World) {
 	return func(w *World) { w.result.TCP = append(w.result.TCP, w.Viewers[viewer].Link.compete(w.now+length)) }
 }
+
+// Stall holds a viewer's packets back for a while.
+func Stall(viewer int, length time.Duration) func(*World) {
+	return func(w *World) { w.Viewers[viewer].Link.stall(length) }
+}

@@ -48,6 +48,15 @@ func Jitter() Plan {
 	return one("jitter", time.Minute, LinkConfig{Rate: fast, Jitter: 60 * time.Millisecond})
 }
 
+// Stalls is a free link to a busy machine, which does not read for 50 to 300 ms twice a second.
+func Stalls() Plan {
+	p := one("stalls", 30*time.Second, LinkConfig{})
+	for i := range 56 {
+		p.At(2*time.Second+time.Duration(i)*500*time.Millisecond, Stall(0, time.Duration(50+50*(i%6))*time.Millisecond))
+	}
+	return p
+}
+
 // Steady is a link of 3 Mbit/s that stays as it is.
 func Steady() Plan { return one("steady", time.Minute, LinkConfig{Rate: fast}) }
 
@@ -111,7 +120,7 @@ func Grid() Plan {
 // Scenarios lists all of them.
 func Scenarios() []Plan {
 	return []Plan{
-		Free(), Steady(), Dip(), SlowJoin(), RandomLoss(), BurstLoss(), Jitter(), Competitor(), Outage(), Variable(),
+		Free(), Steady(), Dip(), SlowJoin(), RandomLoss(), BurstLoss(), Jitter(), Stalls(), Competitor(), Outage(), Variable(),
 		CrossTraffic(), Fairness(), PauseResume(), Grid(),
 	}
 }

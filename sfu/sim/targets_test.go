@@ -86,6 +86,7 @@ func targets() []target {
 		{"standing queue in the dip after 5 s, p95", Dip, "ms", 60, false, false, func(r *Result) float64 { return standing(v(r), DipAt+5*time.Second, end) }},
 		{"layer switches a minute in the dip after 5 s", Dip, "", 2, false, false, func(r *Result) float64 { return switchesPerMinute(v(r), DipAt+5*time.Second, end) }},
 		{"jitter of 60 ms, 3 Mbit/s: time on the top layer", Jitter, "%", 90, true, false, func(r *Result) float64 { return 100 * v(r).OnLayer(2, 2*time.Second, time.Minute) }},
+		{"stalls of a busy receiver: time on the top layer", Stalls, "%", 90, true, false, func(r *Result) float64 { return 100 * v(r).OnLayer(2, 2*time.Second, 30*time.Second) }},
 		{"join over 0.5 Mbit/s: first picture", SlowJoin, "s", 0, false, false, func(r *Result) float64 { return seconds(v(r).First) }},
 		{"join over 0.5 Mbit/s: frozen", SlowJoin, "s", 0, false, false, func(r *Result) float64 { return seconds(v(r).Frozen(0, time.Minute)) }},
 		{"outage of 4 s: back on the top layer", Outage, "s", 0, false, false, func(r *Result) float64 { return seconds(v(r).Until(2, 14*time.Second+line)) }},
