@@ -43,6 +43,8 @@ func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 			if st := s.track.streams[0]; st != nil && now.Sub(st.last) < liveFor {
 				audio += st.rate.rate(0)
 			}
+		case s.track.holding && s.sw.Current() < 0:
+			// Its first layer would be left for the next one a moment later.
 		default:
 			a.slots = append(a.slots, s)
 			a.sources = append(a.sources, s.track.ladder(s))

@@ -16,6 +16,12 @@ const (
 	keyShare = 150 * time.Millisecond
 	// keyTries is how often a request of a subscriber is repeated without an answer.
 	keyTries = 4
+	// startWait is how long subscribers of a track that starts wait for its higher layers: more than the packets of one
+	// simulcast picture are apart, less than a frame that anybody would miss.
+	startWait = 30 * time.Millisecond
+	// keyFresh is how old a key frame may be for a subscriber without a picture to begin with it, out of the ring: the few
+	// frames since do not hold it up.
+	keyFresh = 100 * time.Millisecond
 	// maxRequests bounds the entries of one RTCP packet that are looked at.
 	maxRequests = 32
 )
@@ -34,9 +40,25 @@ func (r *Room) wantKey(now time.Time, s *slot, out *Batch) {
 	if s.track == nil || s.Kind == Audio {
 		return
 	}
-	if rung, ok := s.sw.WantsKey(); ok {
-		r.askKey(now, s.track.streams[rung], out)
+	rung, ok := s.sw.WantsKey()
+	if !ok {
+		return
 	}
+	st := s.track.streams[rung]
+	if st != nil && s.sw.Current() < 0 && s.canBegin(now, st) {
+		if q := st.ring.Get(st.key.ext); q != nil {
+			r.forward(now, s, st, q, out) // with what followed
+			return
+		}
+	}
+	r.askKey(now, st, out)
+}
+
+// canBegin reports whether the last key frame of a stream is fresh and has not been sent to the slot before: receivers drop
+// an encrypted frame that comes twice.
+func (s *slot) canBegin(now time.Time, st *stream) bool {
+	k := &st.key
+	return k.ext != 0 && now.Sub(k.at) < keyFresh && s.keySent.Before(k.at) && !s.track.peer.muted[s.track.source]
 }
 
 // askKey asks a publisher for a key frame, at once or when it may be asked again; not while one is being forwarded.

@@ -67,21 +67,25 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		r.drop(DropDescriptor)
 		return
 	}
+	if !t.started {
+		t.started, t.since, t.holding = true, now, t.layers() > 1
+		out.Events = append(out.Events, TrackStarted{pub.id, t.source})
+	}
 	s.rate.add(now, len(p.Raw))
 	r.watchLoss(now, pub, s, p, out)
 	r.watchKey(now, s, p)
-	if !s.live {
-		s.live = true
-		r.layersChanged(now, t, out)
-	}
-	if !t.started {
-		t.started = true
-		out.Events = append(out.Events, TrackStarted{pub.id, t.source})
-	}
 	q := s.ring.Put(p)
 	if q == nil {
 		r.drop(DropTooOld)
 		return
+	}
+	known := t.holding && (int(s.layer) == t.layers()-1 || now.Sub(t.since) >= startWait)
+	if known {
+		t.holding = false
+	}
+	if known || !s.live {
+		s.live = true
+		r.layersChanged(now, t, out)
 	}
 	for _, sub := range t.subs {
 		r.forward(now, sub, s, q, out)

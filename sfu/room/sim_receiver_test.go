@@ -180,7 +180,9 @@ func (r *receiver) tick() {
 			r.advance()
 		}
 	}
-	if r.needKey && now.Sub(r.lastPLI) > 200*time.Millisecond {
+	// As browsers do, also where the first packet of all was lost and nothing tells of it.
+	undecoded := !r.started && r.slot.Kind == Video && r.stats.Started()
+	if (r.needKey || undecoded) && now.Sub(r.lastPLI) > 200*time.Millisecond {
 		r.lastPLI = now
 		r.plis++
 		s.w.rtcp(s.id, s.delay, &rtcp.PictureLossIndication{SenderSSRC: 1, MediaSSRC: r.slot.SSRC})

@@ -17,6 +17,8 @@ type track struct {
 	streams [layer.MaxRungs]*stream // by layer; nil: not seen
 	subs    []*slot                 // ascending by peer
 	started bool                    // TrackStarted was told
+	since   time.Time               // of its first packet since then
+	holding bool                    // its subscribers wait until its layers are known, at most startWait
 	keyAt   time.Time               // last key frame request for any layer
 
 	constraint constraint
