@@ -158,12 +158,15 @@ type model struct {
 	queue float64 // bytes
 }
 
+// modelQueue is the most, in seconds, that the model explains: a key frame. More is too much whoever sent it.
+const modelQueue = 0.15
+
 // add puts a packet into the queue and returns how long it waits there, in ns.
 func (m *model) add(at int64, size int, rate unit.Bitrate) (wait int64) {
 	perSecond := float64(rate) / 8
 	m.queue = max(m.queue-float64(at-m.at)/1e9*perSecond, 0)
 	wait = int64(m.queue / perSecond * 1e9)
-	m.queue += float64(size)
+	m.queue = min(m.queue+float64(size), modelQueue*perSecond)
 	m.at = at
 	return wait
 }

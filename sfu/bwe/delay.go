@@ -30,7 +30,10 @@ const (
 	standingQueue = int64(50 * time.Millisecond)
 	standingSpan  = int64(400 * time.Millisecond)
 	calmQueue     = int64(20 * time.Millisecond)
-	devStep       = int64(5 * time.Millisecond)
+
+	// The jitter is measured over groups so far apart that one does not hold the next one up, and may grow by devStep.
+	devLag  = 4
+	devStep = int64(5 * time.Millisecond)
 
 	// settle is how long a cut needs to show, beside a round trip.
 	settle = int64(250 * time.Millisecond)
@@ -41,7 +44,8 @@ const (
 // sample is the first packet of a group of packets that were sent together.
 type sample struct {
 	sent, arrival int64 // ns: since epoch, on the receiver's clock
-	queue         int64 // delay above the base, less what the model explains
+	raw           int64 // delay above the base
+	queue         int64 // less what the model explains
 	bytes         int64 // all that had arrived, this packet included
 }
 
@@ -56,8 +60,7 @@ type delay struct {
 	bytes int64
 	group int64 // when the newest group began to be sent
 	raw   int64 // newest delay above the base
-	mean  int64 // of the queue
-	dev   int64 // mean deviation from it: the jitter of the path
+	dev   int64 // how far the delay strays: the jitter of the path
 
 	quiet    int64 // what was sent before this time proves nothing: it left before the last cut took effect
 	vain     int
@@ -98,11 +101,12 @@ func (d *delay) least() int64 {
 func (d *delay) take(s *sent, arrival, queue int64) {
 	d.raw = queue
 	queue -= int64(s.expect) * int64(time.Millisecond)
-	off := queue - d.mean
-	d.mean += off / 16
-	// A queue that builds up is not jitter: what is far out counts for little.
-	d.dev += (min(max(off, -off), 3*d.dev+devStep) - d.dev) / 32
-	d.ring[d.n%samples] = sample{s.at, arrival, queue, d.bytes}
+	if d.n >= 2*devLag {
+		// Bent, not steep: a queue that grows evenly is no jitter, and what is far out counts for little.
+		bend := (queue - 2*d.back(devLag).queue + d.back(2*devLag).queue) / 2
+		d.dev += (min(max(bend, -bend), 3*d.dev+devStep) - d.dev) / 32
+	}
+	d.ring[d.n%samples] = sample{s.at, arrival, d.raw, queue, d.bytes}
 	d.n++
 }
 
@@ -111,8 +115,15 @@ func (d *delay) back(i int64) *sample { return &d.ring[(d.n-i)&(samples-1)] }
 
 func (d *delay) queue() int64 { return max(d.raw, 0) }
 
-// calm reports whether no queue is seen.
-func (d *delay) calm() bool { return d.n == 0 || d.floor(4) < calmQueue+2*d.dev }
+// calm reports whether no queue is seen, explained or not.
+func (d *delay) calm() bool {
+	for i := int64(1); i <= min(d.n, 4); i++ {
+		if d.back(i).raw < calmQueue+2*d.dev {
+			return true
+		}
+	}
+	return d.n == 0
+}
 
 // floor returns the least queue of the last n samples: what jitter cannot explain.
 func (d *delay) floor(n int64) int64 {
