@@ -84,7 +84,6 @@ func (w *world) person() *person {
 // member is what p says of itself; it greases its capabilities.
 func (w *world) member(p *person) Member {
 	capabilities := DefaultCapabilities(w.suite, extensionOfTwo, grease)
-	capabilities.Versions = append(capabilities.Versions, grease)
 	capabilities.Suites = append(capabilities.Suites, grease)
 	capabilities.Proposals = append(capabilities.Proposals, grease)
 	capabilities.Credentials = append(capabilities.Credentials, grease)
@@ -94,7 +93,7 @@ func (w *world) member(p *person) Member {
 		Credential:   BasicCredential([]byte(p.name)),
 		Capabilities: capabilities,
 		Extensions:   Extensions{{Type: grease, Data: []byte("grease")}},
-		Lifetime:     Lifetime{NotBefore: 1, NotAfter: 2},
+		Lifetime:     Lifetime{NotBefore: 1, NotAfter: 1 << 40},
 	}
 }
 
