@@ -60,6 +60,6 @@ func BenchmarkApplication(b *testing.B) {
 	w := newWorldWith(b, 2)
 	b.ReportAllocs()
 	for b.Loop() {
-		must(w.members[1].group.Process(seal1(b, w.members[0], "hello")))(b)
+		must(w.members[1].group.Process(sealText(b, w.members[0], "hello")))(b)
 	}
 }

@@ -135,7 +135,7 @@ func FuzzProcess(f *testing.F) {
 		nil,
 		{&Remove{Leaf: other.group.Own()}},
 		{w.add(w.invitation(w.person())), NewExternalPSK([]byte(linkPSK))},
-		{&GroupContextExtensions{Extensions{{Type: extensionOfTwo}}}, &Remove{Leaf: 3}},
+		{&GroupContextExtensions{Extensions{{Type: privateExtension}}}, &Remove{Leaf: 3}},
 	} {
 		var m message
 		if err := unmarshal(w.commit(by, CommitOptions{Proposals: proposals}).Message, &m); err != nil {

@@ -48,7 +48,7 @@ func schedule(t *testing.T, suite CipherSuite, seed uint64, steps int) {
 				t.Fatalf("%d removed, want %d", len(gone), len(options.Proposals))
 			}
 		case op == 3:
-			options.Proposals = []Proposal{psk, &GroupContextExtensions{Extensions{{Type: extensionOfTwo, Data: []byte{byte(rng.Int())}}}}}
+			options.Proposals = []Proposal{psk, &GroupContextExtensions{Extensions{{Type: privateExtension, Data: []byte{byte(rng.Int())}}}}}
 			w.deliver(by, w.commit(by, options))
 		default:
 			w.deliver(by, w.commit(by, options)) // renews the keys of by
@@ -382,7 +382,7 @@ func TestGroup_followsProposalsSentAhead(t *testing.T) {
 func TestGroup_boundsWaitingProposals(t *testing.T) {
 	w := newWorldWith(t, 2)
 	by, g := w.members[0], w.members[1].group
-	big := &GroupContextExtensions{Extensions{{Type: extensionOfTwo, Data: make([]byte, maxPendingSize)}}}
+	big := &GroupContextExtensions{Extensions{{Type: privateExtension, Data: make([]byte, maxPendingSize)}}}
 	if _, err := g.Process(w.propose(by, big, wirePublic)); !errors.Is(err, ErrLimit) {
 		t.Errorf("big proposal: %v", err)
 	}

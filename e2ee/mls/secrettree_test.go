@@ -120,7 +120,7 @@ func TestApplication_orderReplayAndEpochs(t *testing.T) {
 	by, other := w.members[0], w.members[1]
 	var sealed [][]byte
 	for _, text := range []string{"a", "b", "c"} {
-		sealed = append(sealed, seal1(t, by, text))
+		sealed = append(sealed, sealText(t, by, text))
 	}
 	for _, i := range []int{2, 0, 1} {
 		r := must(other.group.Process(sealed[i]))(t)
@@ -132,8 +132,8 @@ func TestApplication_orderReplayAndEpochs(t *testing.T) {
 		}
 	}
 	// A message of the old epoch still opens with the old state, until erased.
-	late := seal1(t, by, "late")
-	later := seal1(t, by, "later")
+	late := sealText(t, by, "late")
+	later := sealText(t, by, "later")
 	old := other.group
 	w.deliver(by, w.commit(by, CommitOptions{}))
 	if _, err := other.group.Process(late); !errors.Is(err, ErrEpoch) {
@@ -150,7 +150,7 @@ func TestApplication_orderReplayAndEpochs(t *testing.T) {
 func TestApplication_joinerReadsNothingFromBefore(t *testing.T) {
 	w := newWorldWith(t, 2)
 	by := w.members[0]
-	sealed, before := seal1(t, by, "before"), exporter(t, by.group)
+	sealed, before := sealText(t, by, "before"), exporter(t, by.group)
 	w.join(by, 1, NewExternalPSK([]byte(linkPSK)))
 	joiner := w.members[2].group
 	if _, err := joiner.Process(sealed); !errors.Is(err, ErrEpoch) {

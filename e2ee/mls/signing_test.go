@@ -64,7 +64,7 @@ func TestGroup_retiredEpochKeepsNoSecrets(t *testing.T) {
 	w := newWorldWith(t, 3)
 	by, other := w.members[0], w.members[1]
 	old := other.group
-	late, c := seal1(t, by, "late"), w.commit(by, CommitOptions{})
+	late, c := sealText(t, by, "late"), w.commit(by, CommitOptions{})
 	w.deliver(by, c)
 	old.Retire()
 	for name, secret := range map[string][]byte{

@@ -104,7 +104,7 @@ func TestTamper_everyByteOfWelcomeAndKeyPackage(t *testing.T) {
 func TestTamper_everyByteOfApplicationMessage(t *testing.T) {
 	w := newWorldWith(t, 2)
 	by, other := w.members[0], w.members[1]
-	sealed := seal1(t, by, "hello")
+	sealed := sealText(t, by, "hello")
 	tamper(sealed, func(changed []byte, what string, at int) {
 		if _, err := other.group.Process(changed); err == nil {
 			t.Fatalf("%s at %d: accepted", what, at)
@@ -117,8 +117,8 @@ func TestTamper_everyByteOfApplicationMessage(t *testing.T) {
 	}
 }
 
-// seal1 seals one application message.
-func seal1(t testing.TB, p *person, text string) []byte {
+// sealText seals one application message.
+func sealText(t testing.TB, p *person, text string) []byte {
 	t.Helper()
 	return must(must(p.group.Seal([]byte(text), []byte("aad"), 16))(t).Sign(p.key))(t).Message
 }
@@ -149,7 +149,7 @@ func TestTamper_refusesWhatIsNotForTheGroup(t *testing.T) {
 	if _, err := by.group.Process(c.Message); !errors.Is(err, ErrOwnMessage) {
 		t.Errorf("own commit: %v", err)
 	}
-	if _, err := by.group.Process(seal1(t, by, "x")); !errors.Is(err, ErrOwnMessage) {
+	if _, err := by.group.Process(sealText(t, by, "x")); !errors.Is(err, ErrOwnMessage) {
 		t.Errorf("own message: %v", err)
 	}
 	if _, err := newWorldWith(t, 2).members[1].group.Process(c.Message); !errors.Is(err, ErrTag) {
@@ -215,7 +215,7 @@ func TestLimits_hostileEncodings(t *testing.T) {
 }
 
 func TestLimits_treeOfTenThousandLeaves(t *testing.T) {
-	leaf := marshal(node1{newWorld(t).members[0].group.Leaf(0)})
+	leaf := marshal(leafEntry{newWorld(t).members[0].group.Leaf(0)})
 	for name, item := range map[string]struct{ even, odd []byte }{
 		"blank":   {[]byte{0}, []byte{0}},
 		"members": {leaf, []byte{0}},
@@ -239,10 +239,10 @@ func TestLimits_treeOfTenThousandLeaves(t *testing.T) {
 	}
 }
 
-// node1 encodes a leaf as an optional node of the tree.
-type node1 struct{ leaf *LeafNode }
+// leafEntry encodes a leaf as an optional node of the tree.
+type leafEntry struct{ leaf *LeafNode }
 
-func (n node1) encode(w *writer) {
+func (n leafEntry) encode(w *writer) {
 	w.optional(true)
 	w.u8(1)
 	n.leaf.encode(w)

@@ -105,7 +105,7 @@ func TestTree_checkFindsFaults(t *testing.T) {
 			t.Errorf("%+v: %v", required, err)
 		}
 	}
-	met := RequiredCapabilities{Extensions: []ExtensionType{extensionOfTwo, 1}, Proposals: []ProposalType{ProposalAdd}, Credentials: []CredentialType{CredentialBasic}}
+	met := RequiredCapabilities{Extensions: []ExtensionType{privateExtension, 1}, Proposals: []ProposalType{ProposalAdd}, Credentials: []CredentialType{CredentialBasic}}
 	if err := g.tree.checkMembers(Extensions{met.Extension()}); err != nil {
 		t.Error(err)
 	}

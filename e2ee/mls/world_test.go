@@ -38,9 +38,9 @@ func (f fixedPSKs) PSK(id PSKID) ([]byte, bool) {
 }
 
 const (
-	linkPSK        = "link"
-	extensionOfTwo = ExtensionType(0xF050) // a private extension that all members support
-	grease         = 0x1A1A
+	linkPSK          = "link"
+	privateExtension = ExtensionType(0xF050) // a private extension that all members support
+	grease           = 0x1A1A
 )
 
 // newWorld has a group of one member.
@@ -83,7 +83,7 @@ func (w *world) person() *person {
 
 // member is what p says of itself; it greases its capabilities.
 func (w *world) member(p *person) Member {
-	capabilities := DefaultCapabilities(w.suite, extensionOfTwo, grease)
+	capabilities := DefaultCapabilities(w.suite, privateExtension, grease)
 	capabilities.Suites = append(capabilities.Suites, grease)
 	capabilities.Proposals = append(capabilities.Proposals, grease)
 	capabilities.Credentials = append(capabilities.Credentials, grease)
