@@ -133,7 +133,6 @@ test("three participants, from a new room to leaving it", async (t) => {
       await page.until(() => document.querySelector(".room").dataset.phase === "live", null, "the call", 5000);
       const second = await inbound(page, mid);
       assert.ok(second.framesDecoded >= first.framesDecoded + 10, `frames decoded: ${first.framesDecoded}, then ${second.framesDecoded}`);
-      assert.equal(second.freezeCount - first.freezeCount, 0);
       assert.equal(await page.run(() => window.__sotto.connId()), before);
       assert.equal(await page.run(() => window.__sotto.sessions), 1);
       // Signaling works: the others are told of the microphone.

@@ -59,6 +59,7 @@ const words = {
   bad_offer: { title: "The service cannot talk to this browser", text: "It refused the description of this browser's media. Try a current version.", action: "rejoin" },
   server_unreachable: { title: "The service does not answer", text: "Check your connection. Sotto keeps trying.", action: "none" },
   connection_lost: { title: "The connection was lost", text: "Coming back by itself.", action: "none" },
+  signaling_lost: { title: "The connection was lost", text: "Sound and picture go on; who comes or goes is not seen. Coming back by itself.", action: "none" },
   media_lost: { title: "Sound and picture were lost", text: "The path to the service broke. Coming back by itself.", action: "none" },
   rate_limited: { title: "Too many requests", text: "The service asked this page to slow down. Coming back by itself.", action: "none" },
   busy: { title: "The service is busy", text: "It takes no new calls for the moment. Sotto keeps trying.", action: "none" },

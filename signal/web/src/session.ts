@@ -269,6 +269,7 @@ export class Session {
     this.events.people(this.roster.apply(welcome));
     clearTimeout(this.joinTimer);
     await this.startMedia();
+    if (this.over) return;
     this.hearing = new SpeakerWatch(
       { report: () => this.media.pc.getStats(), ownerOf: (mid) => this.slots.ownerOf(mid, "mic") },
       (speakers) => this.events.speakers(speakers),
@@ -300,7 +301,7 @@ export class Session {
       return;
     }
     if (!this.resumption.active) {
-      this.tellTimer = setTimeout(() => this.events.interrupted({ problem: problem("connection_lost"), retry: true }, false), tellAfterMs);
+      this.tellTimer = setTimeout(() => this.events.interrupted({ problem: problem("signaling_lost"), retry: true }, false), tellAfterMs);
     }
     this.resumption.broken();
   }
