@@ -273,32 +273,36 @@ func TestUDPBind_allocatesNothing(t *testing.T) {
 }
 
 func BenchmarkUDPBind_read(b *testing.B) {
-	for _, burst := range []int{1, 6, 24} {
-		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
-			bind, err := NewUDPBind(listenLoopback(b, "udp4", "127.0.0.1"), OffloadAuto)
+	for o := OffloadAuto; o <= OffloadOff; o++ {
+		for _, burst := range []int{1, 6, 24} {
+			b.Run(fmt.Sprintf("%v/burst=%d", o, burst), func(b *testing.B) { benchmarkRead(b, o, burst) })
+		}
+	}
+}
+
+func benchmarkRead(b *testing.B, o Offload, burst int) {
+	bind, err := NewUDPBind(listenLoopback(b, "udp4", "127.0.0.1"), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bind.Close()
+	runs := []Run{{Data: make([]byte, burst*1100), Segment: 1100, To: bind.LocalAddr()}}
+	dst := make([]Datagram, 64)
+	var reading time.Duration
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += burst {
+		_, _ = bind.WriteBatch(runs)
+		start := time.Now()
+		for got := 0; got < burst; {
+			n, err := bind.ReadBatch(dst, time.Time{})
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer bind.Close()
-			runs := []Run{{Data: make([]byte, burst*1100), Segment: 1100, To: bind.LocalAddr()}}
-			dst := make([]Datagram, 64)
-			var reading time.Duration
-			b.ReportAllocs()
-			for i := 0; i < b.N; i += burst {
-				_, _ = bind.WriteBatch(runs)
-				start := time.Now()
-				for got := 0; got < burst; {
-					n, err := bind.ReadBatch(dst, time.Time{})
-					if err != nil {
-						b.Fatal(err)
-					}
-					got += n
-				}
-				reading += time.Since(start)
-			}
-			b.ReportMetric(float64(reading.Nanoseconds())/float64(b.N), "ns/read")
-		})
+			got += n
+		}
+		reading += time.Since(start)
 	}
+	b.ReportMetric(float64(reading.Nanoseconds())/float64(b.N), "ns/read")
 }
 
 // The wrapper to compare with: one system call per datagram through package net.

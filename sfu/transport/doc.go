@@ -37,6 +37,26 @@
 // STUN request of a session that signaling opened. Candidates of the remote
 // side are ignored (ICE-lite, RFC 8445 2.5).
 //
+// # Into the kernel
+//
+// NewUDPBind reads with recvmmsg, UDP_GRO and the kernel's time stamps, and
+// writes with sendmmsg, each run of equal datagrams as one UDP_SEGMENT message.
+// What the kernel does not offer is left out at the start; a path that fails at
+// run time is left for the next one (SendPath, SocketStats):
+//
+//	segment  --EIO, EOPNOTSUPP, or 8 runs refused in a row--> sendmmsg
+//	sendmmsg --not offered at the start--> plain
+//
+// A run that is refused for its destination's sake (EINVAL or EMSGSIZE: a small
+// MTU) goes out datagram by datagram and the path stays. A full buffer is waited
+// for 2 ms, then the rest of the batch is dropped and counted.
+//
+// A run begins at a longer datagram and ends at a shorter one, so the shard
+// pads the packets of a frame to one length and writes audio behind video.
+//
+// What hurt: a write that the scheduler may take for a blocking one (see
+// sender.write). What does not help: io_uring, which costs what sendmmsg does.
+//
 // Addresses, keys, ufrags and passwords are never logged: the package has no
 // logger, it counts.
 package transport
