@@ -35,6 +35,14 @@ func Dip() Plan {
 	return p
 }
 
+// LazyDip is Dip with feedback every 150 ms, as browsers send it at low rates.
+func LazyDip() Plan {
+	p := Dip()
+	p.Name = "lazydip"
+	p.Viewers[0].Feedback = 150 * time.Millisecond
+	return p
+}
+
 // RandomLoss is 5 % of independent loss on 3 Mbit/s.
 func RandomLoss() Plan { return one("loss5", time.Minute, LinkConfig{Rate: fast, Loss: 0.05}) }
 
@@ -120,7 +128,7 @@ func Grid() Plan {
 // Scenarios lists all of them.
 func Scenarios() []Plan {
 	return []Plan{
-		Free(), Steady(), Dip(), SlowJoin(), RandomLoss(), BurstLoss(), Jitter(), Stalls(), Competitor(), Outage(), Variable(),
+		Free(), Steady(), Dip(), LazyDip(), SlowJoin(), RandomLoss(), BurstLoss(), Jitter(), Stalls(), Competitor(), Outage(), Variable(),
 		CrossTraffic(), Fairness(), PauseResume(), Grid(),
 	}
 }

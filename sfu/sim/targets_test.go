@@ -85,6 +85,8 @@ func targets() []target {
 		{"standing queue after convergence, p95, 3 Mbit/s", Steady, "ms", 60, false, false, func(r *Result) float64 { return standing(v(r), 10*time.Second, time.Minute) }},
 		{"standing queue in the dip after 5 s, p95", Dip, "ms", 60, false, false, func(r *Result) float64 { return standing(v(r), DipAt+5*time.Second, end) }},
 		{"layer switches a minute in the dip after 5 s", Dip, "", 2, false, false, func(r *Result) float64 { return switchesPerMinute(v(r), DipAt+5*time.Second, end) }},
+		{"feedback every 150 ms: frozen in the dip", LazyDip, "s", 1, false, false, func(r *Result) float64 { return seconds(v(r).Frozen(DipAt-time.Second, end)) }},
+		{"feedback every 150 ms: back to the top layer", LazyDip, "s", 8, false, false, func(r *Result) float64 { return seconds(v(r).Until(2, end)) }},
 		{"jitter of 60 ms, 3 Mbit/s: time on the top layer", Jitter, "%", 90, true, false, func(r *Result) float64 { return 100 * v(r).OnLayer(2, 2*time.Second, time.Minute) }},
 		{"stalls of a busy receiver: time on the top layer", Stalls, "%", 90, true, false, func(r *Result) float64 { return 100 * v(r).OnLayer(2, 2*time.Second, 30*time.Second) }},
 		{"join over 0.5 Mbit/s: first picture", SlowJoin, "s", 0, false, false, func(r *Result) float64 { return seconds(v(r).First) }},

@@ -47,6 +47,7 @@ type Viewer struct {
 	out      int // bytes handed to the link since the last line
 	repairs  int // of them retransmissions, probes among them
 	joined   bool
+	fedBack  time.Duration // last transport-wide feedback
 }
 
 // audioResult counts packets of sound.
@@ -139,6 +140,10 @@ func (v *Viewer) tick() {
 	for _, d := range v.video {
 		d.tick()
 	}
+	if v.w.now-v.fedBack < v.plan.Feedback {
+		return
+	}
+	v.fedBack = v.w.now
 	for _, fb := range v.rec.Feedback(v.w.wall(), 1, 2, nil) {
 		v.w.rtcp(v.id, v.plan.Up, fb)
 	}
@@ -161,10 +166,16 @@ func (v *Viewer) senderReport(sr *rtcp.SenderReport) {
 	}
 }
 
+// stuck is how old a picture may be and still count as shown.
+const stuck = 500 * time.Millisecond
+
 // layer returns the lowest layer that the decoders show, -1 if one shows none.
 func (v *Viewer) layer() int {
 	lowest := 2
 	for _, d := range v.video {
+		if v.w.now-d.shownAt > stuck {
+			return -1
+		}
 		lowest = min(lowest, d.layer)
 	}
 	return lowest
