@@ -64,3 +64,39 @@ func TestLatch(t *testing.T) {
 		})
 	}
 }
+
+// A browser that acknowledged MID and RID leaves them out, also after its section was inactive for a while.
+func TestLatch_returningTrackIsKnownByItsSSRCs(t *testing.T) {
+	w := newWorld(t, 71)
+	w.apply(Join{Peer: 1, Extensions: pubExt, MaxStreams: 4})
+	p := &publisher{w: w, id: 1}
+	send := func(ssrc uint32, mid, rid string) {
+		w.raw(1, append(p.header(96, 7, 7, ssrc, mid, rid, true), 0x10, 0, 0, 0))
+	}
+	camera := PublishedTrack{Source: SourceCamera, MID: "1", Codecs: []PayloadType{vp8}, RIDs: []string{"q", "h", "f"}}
+	w.apply(Publish{Peer: 1, Tracks: []PublishedTrack{camera}})
+	send(8, "1", "h")
+	send(9, "1", "f")
+	w.apply(Publish{Peer: 1})
+	send(9, "", "")
+	if w.room.find(1).latched(9) != nil {
+		t.Fatal("a withdrawn track has a stream")
+	}
+	w.apply(Publish{Peer: 1, Tracks: []PublishedTrack{camera}})
+	for ssrc, layer := range map[uint32]int8{8: 1, 9: 2} {
+		send(ssrc, "", "")
+		if in := w.room.find(1).latched(ssrc); in == nil || in.s.layer != layer {
+			t.Errorf("SSRC %d came back as %+v, want layer %d", ssrc, in, layer)
+		}
+	}
+	for i := range uint32(20) { // invented SSRCs and many rounds do not make the list grow
+		w.apply(Publish{Peer: 1, Tracks: []PublishedTrack{camera}})
+		w.room.find(1).tracks[SourceCamera].streams = [3]*stream{}
+		w.room.find(1).incoming = nil
+		send(100+i, "1", "q")
+		w.apply(Publish{Peer: 1})
+	}
+	if n := len(w.room.find(1).former); n > 4 {
+		t.Errorf("%d SSRCs are remembered, the cap is 4", n)
+	}
+}

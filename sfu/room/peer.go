@@ -21,6 +21,7 @@ type peer struct {
 	tracks     [MaxSources]*track
 	muted      [MaxSources]bool
 	incoming   []incoming // latched SSRCs, at most maxStreams
+	former     []former   // SSRCs of tracks that were withdrawn, at most maxStreams
 	maxStreams int
 	recorder   bwe.Recorder
 	lastSSRC   uint32        // newest stream with a transport-wide number
@@ -53,6 +54,39 @@ type incoming struct {
 	ssrc uint32
 	rtx  bool
 	s    *stream
+}
+
+// former is what an SSRC carried before its track was withdrawn. A browser stops sending MID and RID once they were
+// acknowledged, and goes on with the same SSRCs when its m-line comes back: nothing else tells then what they are.
+type former struct {
+	ssrc  uint32
+	mid   string
+	layer int8
+	rtx   bool
+}
+
+// remember keeps what the SSRCs of a stream carry, the newest maxStreams of them.
+func (p *peer) remember(s *stream) {
+	for _, in := range p.incoming {
+		if in.s != s {
+			continue
+		}
+		p.former = slices.DeleteFunc(p.former, func(f former) bool { return f.ssrc == in.ssrc })
+		if len(p.former) >= p.maxStreams {
+			p.former = slices.Delete(p.former, 0, 1)
+		}
+		p.former = append(p.former, former{in.ssrc, s.track.def.MID, s.layer, in.rtx})
+	}
+}
+
+// returning finds the track that an SSRC of a withdrawn one belongs to now.
+func (p *peer) returning(ssrc uint32) (t *track, layer int, rtx bool) {
+	for _, f := range p.former {
+		if f.ssrc == ssrc {
+			return p.byMID([]byte(f.mid)), int(f.layer), f.rtx
+		}
+	}
+	return nil, 0, false
 }
 
 func newPeer(now time.Time, j Join, rng *rand.Rand) *peer {

@@ -147,6 +147,9 @@ func (r *Room) identify(now time.Time, pub *peer, p *packet.Packet) (*stream, Dr
 // latch ties a new SSRC to a layer, or to the retransmissions of one.
 func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet) (*incoming, DropReason) {
 	t, layer, rtx := pub.locate(p)
+	if t == nil || layer < 0 {
+		t, layer, rtx = pub.returning(p.SSRC)
+	}
 	if t == nil || layer < 0 || layer >= len(t.streams) {
 		return nil, DropUnknownStream
 	}

@@ -311,7 +311,10 @@ func (p *publisher) header(pt uint8, seq uint16, ts, ssrc uint32, mid, rid strin
 	binary.BigEndian.PutUint32(h[4:], ts)
 	binary.BigEndian.PutUint32(h[8:], ssrc)
 	p.twcc++
-	e := []byte{pubExt.TransportCC<<4 | 1, byte(p.twcc >> 8), byte(p.twcc), pubExt.MID << 4, mid[0]}
+	e := []byte{pubExt.TransportCC<<4 | 1, byte(p.twcc >> 8), byte(p.twcc)}
+	if mid != "" {
+		e = append(e, pubExt.MID<<4, mid[0])
+	}
 	if rid != "" {
 		id := pubExt.RID
 		if pt == vp8.RTX {

@@ -80,6 +80,7 @@ func (t *track) same(d *PublishedTrack) bool {
 func (r *Room) stopTrack(t *track, out *Batch) {
 	for i, s := range t.streams {
 		if s != nil {
+			t.peer.remember(s)
 			t.peer.unlatch(s)
 			t.streams[i] = nil
 		}
