@@ -59,7 +59,7 @@ export class StatsPanel {
     report.forEach((e: (typeof entries)[number]) => entries.push(e));
     const figures = this.reader.read(entries);
     this.showSummary(figures);
-    const sent = figures.sent.filter((s) => s.bitsPerSecond > 0).map((s) => row(`You${s.rid === "" ? "" : `, layer ${s.rid}`}`, s));
+    const sent = figures.sent.filter((s) => s.bitsPerSecond > 0).sort((a, b) => a.width - b.width).map((s) => row(`You${s.rid === "" ? "" : `, layer ${s.rid}`}`, s));
     const received = figures.received
       .map((s) => ({ s, label: this.source.labelOf(s.mid) }))
       .filter(({ label }) => label !== "")
@@ -72,7 +72,7 @@ export class StatsPanel {
     const dropped = Object.values(counters?.dropped ?? {}).reduce((sum, n) => sum + n, 0);
     const pairs: [string, string][] = [
       ["Round trip", f.rttMs === null ? "unknown" : `${Math.round(f.rttMs)} ms`],
-      ["Path", [f.transport.toUpperCase(), f.cipher].filter(Boolean).join(", ") || "unknown"],
+      ["Path", [f.transport.toUpperCase(), f.cipher.replace(/^SRTP_(AEAD_)?/, "").replaceAll("_", " ")].filter(Boolean).join(", ") || "unknown"],
       ["Room to send", f.available === null ? "unknown" : bitrate(f.available)],
       ["Frames sealed, opened", counters ? `${counters.framesProtected}, ${counters.framesOpened}` : "none yet"],
       ["Frames and messages refused", String(dropped)],
