@@ -10,7 +10,6 @@ import (
 func TestClimb_upOnlyOnWhatHasHeld(t *testing.T) {
 	const rtt = 50 * time.Millisecond
 	c := climb{change: 500}
-	now := epoch
 	at := func(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
 	for _, step := range []struct {
 		ms     int
@@ -30,8 +29,7 @@ func TestClimb_upOnlyOnWhatHasHeld(t *testing.T) {
 		{600, 2000, 700},  //
 		{660, 2000, 2000}, //
 	} {
-		now = at(step.ms)
-		c.update(now, step.change, rtt)
+		c.update(at(step.ms), step.change, rtt)
 		if c.change != step.want {
 			t.Fatalf("at %d ms: may use %d, want %d", step.ms, c.change, step.want)
 		}
