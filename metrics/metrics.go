@@ -59,7 +59,9 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 		for _, f := range nodeFamilies() {
 			ch <- f.desc
 		}
-		ch <- forwardLatency()
+		for _, f := range nodeHistograms() {
+			ch <- f.desc
+		}
 	}
 	if c.sources.Signal != nil {
 		for _, f := range signalFamilies() {
@@ -73,8 +75,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if c.sources.Node != nil {
 		s := c.sources.Node()
 		collect(ch, s, nodeFamilies())
-		ch <- histogram(s.AudioLatency, "audio")
-		ch <- histogram(s.VideoLatency, "video")
+		for _, f := range nodeHistograms() {
+			for _, h := range f.histograms(&s) {
+				ch <- h.metric(f.desc)
+			}
+		}
 	}
 	if c.sources.Signal != nil {
 		collect(ch, c.sources.Signal(), signalFamilies())
@@ -89,20 +94,22 @@ func collect[S any](ch chan<- prometheus.Metric, snapshot S, families []family[S
 	}
 }
 
-func forwardLatency() *prometheus.Desc {
-	return desc("forward_latency_seconds", "Time from the receipt of a packet to the end of the socket write that forwarded it.", "kind")
+// distribution is one histogram of a family.
+type distribution struct {
+	sfu.Histogram
+	labels []string
 }
 
-func histogram(h sfu.Histogram, kind string) prometheus.Metric {
-	buckets := make(map[float64]uint64, len(h.Bounds))
+func (d distribution) metric(desc *prometheus.Desc) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(d.Bounds))
 	var total uint64
-	for i, n := range h.Counts {
+	for i, n := range d.Counts {
 		total += n
-		if i < len(h.Bounds) {
-			buckets[h.Bounds[i].Seconds()] = total
+		if i < len(d.Bounds) {
+			buckets[d.Bounds[i].Seconds()] = total
 		}
 	}
-	return prometheus.MustNewConstHistogram(forwardLatency(), total, h.Sum.Seconds(), buckets, kind)
+	return prometheus.MustNewConstHistogram(desc, total, d.Sum.Seconds(), buckets, d.labels...)
 }
 
 // byLabel turns a map of counters into samples, in the order of the label, so that two scrapes of one state are equal.

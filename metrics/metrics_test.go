@@ -89,7 +89,7 @@ func TestMetrics_passPromtoolsRules(t *testing.T) {
 
 // A label may come from a fixed set only: never a room, a participant or an address.
 func TestMetrics_haveFewLabels(t *testing.T) {
-	allowed := []string{"direction", "kind", "reason", "result", "state", "code", "version", "le", "path"}
+	allowed := []string{"direction", "kind", "reason", "result", "state", "code", "version", "le", "path", "stage"}
 	for line := range strings.Lines(scrape(t, snapshot())) {
 		if !strings.HasPrefix(line, namespace) {
 			continue

@@ -36,12 +36,21 @@ func nodeFamilies() []family[sfu.Stats] {
 			func(s sfu.Stats) []sample { return byLabel(s.Drops) }},
 		{desc("node_joins_total", "Requests for a media session by result.", "result"), counter,
 			func(s sfu.Stats) []sample { return byLabel(s.Joins) }},
+		{desc("node_tracks", "Tracks that are published on this node."), gauge, func(s sfu.Stats) []sample { return one(float64(s.Tracks)) }},
+		{desc("packets_expected_total", "Packets that should have arrived, by direction (in: from publishers; out: at subscribers, as they report).", "direction"), counter,
+			func(s sfu.Stats) []sample { return inOut(s.Loss[sfu.In].Expected, s.Loss[sfu.Out].Expected) }},
+		{desc("packets_lost_total", "Of those the packets that did not arrive; repairs are not taken off.", "direction"), counter,
+			func(s sfu.Stats) []sample { return inOut(s.Loss[sfu.In].Lost, s.Loss[sfu.Out].Lost) }},
+		{desc("probe_bytes_total", "Bytes sent to subscribers to prove a higher rate; part of the video bytes."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.Probes.Bytes)) }},
+		{desc("rtx_refused_total", "Packets that subscribers asked for again and did not get: too old, too often, or over the budget."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.RetransmitRefused)) }},
 		{desc("keyframe_requests_total", "Key frame requests sent to publishers."), counter,
 			func(s sfu.Stats) []sample { return one(float64(s.KeyFrameRequests)) }},
 		{desc("layer_switches_total", "Simulcast layer changes carried out for subscribers."), counter,
 			func(s sfu.Stats) []sample { return one(float64(s.LayerSwitches)) }},
 		{desc("nacks_total", "Packets asked for again, by direction (in: by subscribers).", "direction"), counter, func(s sfu.Stats) []sample {
-			return []sample{{float64(s.NACKsIn), []string{"in"}}, {float64(s.NACKsOut), []string{"out"}}}
+			return inOut(s.NACKsIn, s.NACKsOut)
 		}},
 		{desc("rtx_packets_total", "Packets sent again to subscribers (RFC 4588)."), counter,
 			func(s sfu.Stats) []sample { return one(float64(s.Retransmitted)) }},
@@ -50,6 +59,35 @@ func nodeFamilies() []family[sfu.Stats] {
 		{desc("events_coalesced_total", "Node events replaced by a newer one before signaling read them."), counter,
 			func(s sfu.Stats) []sample { return one(float64(s.EventsCoalesced)) }},
 	}
+}
+
+// histogramFamily is one metric with the distributions that it takes from a snapshot.
+type histogramFamily struct {
+	desc       *prometheus.Desc
+	histograms func(*sfu.Stats) []distribution
+}
+
+func nodeHistograms() []histogramFamily {
+	return []histogramFamily{
+		{desc("forward_latency_seconds", "Time from the receipt of a packet to the end of the socket write that forwarded it.", "kind"),
+			func(s *sfu.Stats) []distribution {
+				return []distribution{{s.AudioLatency, []string{"audio"}}, {s.VideoLatency, []string{"video"}}}
+			}},
+		{desc("jitter_seconds", "Interarrival jitter (RFC 3550 6.4.1), once per report and stream, by direction.", "direction"),
+			func(s *sfu.Stats) []distribution {
+				return []distribution{{s.Jitter[sfu.In], []string{"in"}}, {s.Jitter[sfu.Out], []string{"out"}}}
+			}},
+		{desc("rtt_seconds", "Round-trip time to subscribers, once per report."),
+			func(s *sfu.Stats) []distribution { return []distribution{{s.RTT, nil}} }},
+		{desc("node_join_duration_seconds", "Stages of joining: ice until the first connectivity check, dtls from there until media can flow.", "stage"),
+			func(s *sfu.Stats) []distribution {
+				return []distribution{{s.ICE, []string{"ice"}}, {s.DTLS, []string{"dtls"}}}
+			}},
+	}
+}
+
+func inOut(in, out uint64) []sample {
+	return []sample{{float64(in), []string{"in"}}, {float64(out), []string{"out"}}}
 }
 
 func traffic(value func(sfu.Traffic) uint64) func(sfu.Stats) []sample {

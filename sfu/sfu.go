@@ -165,6 +165,17 @@ type Traffic struct {
 	Packets, Bytes uint64
 }
 
+// Directions of Loss and Jitter.
+const (
+	In = iota
+	Out
+)
+
+// Loss counts packets that should have come and those that did not.
+type Loss struct {
+	Expected, Lost uint64
+}
+
 // Histogram is a distribution of durations: Counts[i] are those up to Bounds[i] and above Bounds[i-1]; the last count is the
 // rest. Bounds is shared and must not be changed.
 type Histogram struct {
@@ -180,6 +191,13 @@ type Stats struct {
 	AudioIn, AudioOut, VideoIn, VideoOut, RTCPIn, RTCPOut Traffic
 	Drops                                                 map[string]uint64 // by reason
 	AudioLatency, VideoLatency                            Histogram         // receive time to socket write, per flush and packet
+	Tracks                                                int
+	Loss                                                  [2]Loss      // in: of publishers' streams; out: as subscribers report
+	Jitter                                                [2]Histogram // likewise, by report
+	RTT                                                   Histogram    // to subscribers, by report
+	ICE, DTLS                                             Histogram    // stages of joins
+	Probes                                                Traffic      // sent to prove a higher rate; part of VideoOut
+	RetransmitRefused                                     uint64       // too old, too often, or over the budget
 	KeyFrameRequests, NACKsIn, NACKsOut, Retransmitted    uint64
 	LayerSwitches                                         uint64
 	Joins                                                 map[string]uint64 // by result: ok or the reason of refusal

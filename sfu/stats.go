@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"maps"
+	"time"
 
 	"sotto/sfu/room"
 	"sotto/sfu/shard"
@@ -10,7 +11,8 @@ import (
 
 // Stats returns the node's counters: those of the shards as of their last snapshot, at most about a second ago.
 func (n *Node) Stats() Stats {
-	st := Stats{Shards: len(n.shards), Drops: map[string]uint64{}, AudioLatency: newHistogram(), VideoLatency: newHistogram(),
+	st := Stats{Shards: len(n.shards), Drops: map[string]uint64{}, AudioLatency: newLatency(), VideoLatency: newLatency(),
+		Jitter: [2]Histogram{newSpread(), newSpread()}, RTT: newSpread(), ICE: newSpread(), DTLS: newSpread(),
 		SocketPaths: map[string]uint64{}}
 	for p := range transport.NumSendPaths {
 		st.SocketPaths[transport.SendPath(p).String()] = 0
@@ -28,8 +30,13 @@ func (n *Node) Stats() Stats {
 	return st
 }
 
-func newHistogram() Histogram {
+func newLatency() Histogram {
 	bounds := shard.LatencyBounds()
+	return Histogram{Bounds: bounds[:], Counts: make([]uint64, len(bounds)+1)}
+}
+
+func newSpread() Histogram {
+	bounds := room.SpreadBounds()
 	return Histogram{Bounds: bounds[:], Counts: make([]uint64, len(bounds)+1)}
 }
 
@@ -42,8 +49,18 @@ func (st *Stats) add(s *shard.Stats) {
 	st.VideoOut.add(s.Room.Out[room.Video])
 	st.RTCPIn.add(room.Traffic(s.RTCPIn))
 	st.RTCPOut.add(room.Traffic(s.RTCPOut))
-	st.AudioLatency.add(s.Latency[room.Audio])
-	st.VideoLatency.add(s.Latency[room.Video])
+	st.AudioLatency.add(s.Latency[room.Audio].Counts[:], s.Latency[room.Audio].Sum)
+	st.VideoLatency.add(s.Latency[room.Video].Counts[:], s.Latency[room.Video].Sum)
+	st.Tracks += s.Room.Tracks
+	st.Loss[In].add(s.Room.PacketsExpected, s.Room.PacketsLost)
+	st.Loss[Out].add(s.Room.ExpectedOut, s.Room.LostOut)
+	st.Jitter[In].add(s.Room.JitterIn.Counts[:], s.Room.JitterIn.Sum)
+	st.Jitter[Out].add(s.Room.JitterOut.Counts[:], s.Room.JitterOut.Sum)
+	st.RTT.add(s.Room.RTT.Counts[:], s.Room.RTT.Sum)
+	st.ICE.add(s.ICE.Counts[:], s.ICE.Sum)
+	st.DTLS.add(s.DTLS.Counts[:], s.DTLS.Sum)
+	st.Probes.add(s.Room.Probes)
+	st.RetransmitRefused += s.Room.RTXRefused
 	st.KeyFrameRequests += s.Room.KeyRequestsOut
 	st.NACKsIn += s.Room.NACKsIn
 	st.NACKsOut += s.Room.NACKsOut
@@ -73,9 +90,14 @@ func (t *Traffic) add(r room.Traffic) {
 	t.Bytes += r.Bytes
 }
 
-func (h *Histogram) add(l shard.Latency) {
-	for i, n := range l.Counts {
+func (l *Loss) add(expected, lost uint64) {
+	l.Expected += expected
+	l.Lost += lost
+}
+
+func (h *Histogram) add(counts []uint64, sum time.Duration) {
+	for i, n := range counts {
 		h.Counts[i] += n
 	}
-	h.Sum += l.Sum
+	h.Sum += sum
 }

@@ -52,7 +52,7 @@ func (s *stream) clockTo(sub *slot) {
 	sub.sw.SetClock(s.layer, ntp, rtp, rate)
 }
 
-// onReceptions takes a subscriber's reception reports: the round-trip time.
+// onReceptions takes a subscriber's reception reports: the round-trip time, loss and jitter.
 func (r *Room) onReceptions(now time.Time, p *peer, blocks []rtcp.ReceptionReport) {
 	for i := range blocks[:min(len(blocks), maxBlocks)] {
 		s := p.slotOf(blocks[i].SSRC)
@@ -61,6 +61,33 @@ func (r *Room) onReceptions(now time.Time, p *peer, blocks []rtcp.ReceptionRepor
 		}
 		if rtt, ok := s.sent.RTT(now, &blocks[i]); ok {
 			p.rtt = min(max(rtt, time.Millisecond), 2*time.Second)
+			r.stats.RTT.Note(p.rtt)
+			r.noteReception(s, &blocks[i])
+		}
+	}
+}
+
+// noteReception counts what a subscriber reports of a stream. Only a report that answers one of ours comes here, so at most
+// one of each of ours counts; what it claims is held against what was sent.
+func (r *Room) noteReception(s *slot, b *rtcp.ReceptionReport) {
+	if s.track == nil {
+		return
+	}
+	before := s.heard
+	s.heard = heard{highest: b.LastSequenceNumber, lost: b.TotalLost, sent: s.sent.Packets()}
+	expected := uint64(s.heard.highest - before.highest)
+	lost := uint64((s.heard.lost - before.lost) & 0xFF_FFFF)
+	sent := uint64(s.heard.sent - before.sent)
+	// The first report has nothing to compare with; a count that went back is a correction or a lie.
+	if before == (heard{}) || expected > 2*sent+100 || lost > expected {
+		return
+	}
+	r.stats.ExpectedOut += expected
+	r.stats.LostOut += lost
+	for _, c := range s.track.def.Codecs {
+		if c.ClockRate != 0 {
+			r.stats.JitterOut.Note(min(duration(b.Jitter, c.ClockRate), 10*time.Second))
+			break
 		}
 	}
 }
@@ -100,7 +127,9 @@ func (r *Room) sendReports(now time.Time, p *peer, out *Batch) {
 			r.stats.PacketsLost += uint64(lost - in.s.lost)
 		}
 		in.s.expected, in.s.lost = expected, max(lost, in.s.lost)
-		blocks = append(blocks, in.s.recv.Report(now, in.ssrc))
+		block := in.s.recv.Report(now, in.ssrc)
+		r.stats.JitterIn.Note(duration(block.Jitter, in.s.clockRate()))
+		blocks = append(blocks, block)
 	}
 	if len(blocks) > 0 {
 		out.RTCP = append(out.RTCP, Feedback{p.id, &rtcp.ReceiverReport{SSRC: p.ssrc, Reports: blocks}})

@@ -85,6 +85,11 @@ type Stats struct {
 	FeedbackInvalid uint64  // RTCP for streams that the sender of it does not get
 	PacketsLost     uint64  // of publishers' streams, repairs not counted, as of the last receiver report
 	PacketsExpected uint64
+	LostOut         uint64 // by subscribers' receiver reports, which may lie within what was sent
+	ExpectedOut     uint64
+	JitterIn        Spread // of publishers' streams, once per report
+	JitterOut       Spread // as subscribers report it
+	RTT             Spread // to subscribers, once per report
 }
 
 // Estimate returns what is known about the path to a peer; false if it is not in the room.

@@ -28,6 +28,7 @@ type slot struct {
 	rtxSeq  uint16
 	sent    report.Sender
 	told    uint32    // packets at the last sender report
+	heard   heard     // the last reception report
 	keySent time.Time // when the last key frame began to leave
 	short   bool      // less than wanted fits the estimate
 	// abandoned is the newest number when the layer was ended in the middle; nothing up to it is worth repairing.
@@ -39,6 +40,9 @@ type slot struct {
 		at  time.Time
 	}
 }
+
+// heard is what a reception report said, and how many packets had been sent then.
+type heard struct{ highest, lost, sent uint32 }
 
 // configure takes over payload types.
 func (s *slot) configure(def Slot) {

@@ -82,6 +82,8 @@ func (s *Shard) host(key uint64) *hosted {
 func (s *Shard) connected(now time.Time, p *peer, e transport.Event) {
 	defer s.barrier(p)
 	p.entered = true
+	s.counters.ice.Note(e.ICE)
+	s.counters.dtls.Note(e.DTLS)
 	s.notices.Push(NoticeKey{Kind: NoticeConnected, Key: p.key}, Notice{Kind: NoticeConnected, Key: p.key})
 	s.log.Debug("session connected", zap.Uint64("session", p.key), zap.Stringer("profile", e.Profile), zap.Duration("ice", e.ICE), zap.Duration("dtls", e.DTLS))
 	commands := []room.Command{

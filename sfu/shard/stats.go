@@ -56,6 +56,7 @@ type counters struct {
 	drops           [DropReasons]uint64
 	rtcpIn, rtcpOut Traffic
 	faults          uint64
+	ice, dtls       room.Spread
 }
 
 // Stats is an immutable snapshot of a shard.
@@ -68,7 +69,8 @@ type Stats struct {
 	Drops           [DropReasons]uint64
 	RTCPIn, RTCPOut Traffic // without SRTCP
 	Latency         [room.Kinds]Latency
-	Faults          uint64 // panics caught
+	Faults          uint64      // panics caught
+	ICE, DTLS       room.Spread // of joins: session opened to first connectivity check, and from there to keys
 	NoticesMerged   uint64
 }
 
@@ -88,6 +90,8 @@ func (s *Shard) publish() {
 		RTCPOut:       s.counters.rtcpOut,
 		Latency:       s.latency.totals,
 		Faults:        s.counters.faults,
+		ICE:           s.counters.ice,
+		DTLS:          s.counters.dtls,
 		NoticesMerged: s.notices.Merged(),
 	}
 	for _, h := range s.active {
@@ -126,4 +130,11 @@ func addRoom(sum *room.Stats, r room.Stats) {
 	sum.FeedbackInvalid += r.FeedbackInvalid
 	sum.PacketsLost += r.PacketsLost
 	sum.PacketsExpected += r.PacketsExpected
+	sum.Probes.Packets += r.Probes.Packets
+	sum.Probes.Bytes += r.Probes.Bytes
+	sum.LostOut += r.LostOut
+	sum.ExpectedOut += r.ExpectedOut
+	sum.JitterIn.Add(&r.JitterIn)
+	sum.JitterOut.Add(&r.JitterOut)
+	sum.RTT.Add(&r.RTT)
 }
