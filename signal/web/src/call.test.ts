@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { backoffMs } from "./backoff.ts";
-import { roomLink, roomOfPath, secretOfFragment } from "./link.ts";
+import { roomLink, roomOfPath, secretOfFragment, tokenOfFragment } from "./link.ts";
 import { deviceProblem, failureOf } from "./problems.ts";
 import type { Peer } from "./protocol.ts";
 import { Resumption } from "./resumption.ts";
@@ -42,6 +42,11 @@ test("a link has its room in the path and its secret in the fragment", () => {
   assert.equal(roomOfPath(`/r/${room.toUpperCase()}`), null);
   assert.equal(secretOfFragment(`#${secret}A`), null);
   assert.equal(secretOfFragment("#"), null);
+  assert.equal(secretOfFragment(`#${secret}&token=a.b-c_d`), secret);
+  assert.equal(tokenOfFragment(`#${secret}&token=a.b-c_d`), "a.b-c_d");
+  assert.equal(tokenOfFragment(`#${secret}`), "");
+  assert.equal(tokenOfFragment(`#${secret}&token=<b>`), "");
+  assert.equal(tokenOfFragment(`#${secret}&token=${"a".repeat(4097)}`), "");
 });
 
 test("the roster follows who comes and goes", () => {

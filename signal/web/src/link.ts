@@ -1,10 +1,15 @@
 // The room link: https://HOST/r/<room>#<secret>. The secret goes from the
 // address bar to the tab's session storage and to the worker, nowhere else.
+//
+// A service that asks for join tokens takes a personal one behind the secret:
+// #<secret>&token=<jwt>. It stands in the fragment so that no HTTP log has it.
 
 /** What a tab remembers until it leaves, so that a reload comes back. */
 export interface TabRoom {
   roomId: string;
   secret: string;
+  /** The join token; "" without. */
+  token: string;
   /** Set while in the call: a reload then joins again with the same devices on. */
   call: { mic: boolean; camera: boolean } | null;
 }
@@ -12,6 +17,7 @@ export interface TabRoom {
 const storageKey = "sotto.room";
 const roomPath = /^\/r\/([a-z2-7]{26})$/;
 const secretText = /^[A-Za-z0-9_-]{43}$/;
+const tokenText = /^[A-Za-z0-9_.-]{1,4096}$/;
 
 /** roomOfPath gives the room id of /r/<room>, or null. */
 export function roomOfPath(path: string): string | null {
@@ -20,8 +26,18 @@ export function roomOfPath(path: string): string | null {
 
 /** secretOfFragment gives the secret of "#…", or null when it has not the right form. */
 export function secretOfFragment(fragment: string): string | null {
-  const text = fragment.startsWith("#") ? fragment.slice(1) : fragment;
+  const [text = ""] = parts(fragment);
   return secretText.test(text) ? text : null;
+}
+
+/** tokenOfFragment gives the join token behind the secret, or "". */
+export function tokenOfFragment(fragment: string): string {
+  const text = parts(fragment).find((part) => part.startsWith("token="))?.slice("token=".length) ?? "";
+  return tokenText.test(text) ? text : "";
+}
+
+function parts(fragment: string): string[] {
+  return (fragment.startsWith("#") ? fragment.slice(1) : fragment).split("&");
 }
 
 export function roomLink(origin: string, roomId: string, secret: string): string {
@@ -41,7 +57,8 @@ export function recall(roomId: string): TabRoom | null {
   try {
     const stored = JSON.parse(sessionStorage.getItem(storageKey) ?? "null") as Partial<TabRoom> | null;
     if (stored?.roomId !== roomId || typeof stored.secret !== "string" || !secretText.test(stored.secret)) return null;
-    return { roomId, secret: stored.secret, call: stored.call ?? null };
+    const token = typeof stored.token === "string" && tokenText.test(stored.token) ? stored.token : "";
+    return { roomId, secret: stored.secret, token, call: stored.call ?? null };
   } catch {
     return null;
   }

@@ -52,7 +52,7 @@ async function newRoom(): Promise<void> {
   const worker = newWorker(null);
   try {
     const { roomId, secret } = await worker.ready();
-    const room: link.TabRoom = { roomId, secret, call: null };
+    const room: link.TabRoom = { roomId, secret, token: "", call: null };
     link.remember(room);
     history.pushState(null, "", `/r/${roomId}${location.search}`);
     prejoin(room, worker, true);
@@ -69,7 +69,8 @@ function enter(roomId: string): void {
   const stored = link.recall(roomId);
   const secret = link.secretOfFragment(fragment) ?? (fragment === "" ? stored?.secret : null);
   if (!secret) return fail(problem("link_incomplete"));
-  const room: link.TabRoom = { roomId, secret, call: stored?.secret === secret ? stored.call : null };
+  const known = stored?.secret === secret ? stored : null;
+  const room: link.TabRoom = { roomId, secret, token: link.tokenOfFragment(fragment) || (known?.token ?? ""), call: known?.call ?? null };
   link.remember(room);
   const worker = newWorker(secret);
   worker.ready().then(
@@ -116,7 +117,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
     };
     screen.people(session.roster.all(), change, trackOf, session.media.audioTracks());
   };
-  const call = new Call({ roomId: room.roomId, name, local, share }, () => newWorker(room.secret), {
+  const call = new Call({ roomId: room.roomId, token: room.token, name, local, share }, () => newWorker(room.secret), {
     people: render,
     slots: () => render({ changed: true }),
     speakers: (speakers) => screen.grid.speakers(speakers),

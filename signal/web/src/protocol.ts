@@ -67,7 +67,7 @@ export interface Wish {
 
 /** Requests carry an id that the reply or the error echoes. */
 export type Request =
-  | { type: "connect"; room: string; conn_id: string; link_pub: string; link_sig: string; client: string; resume?: Resume }
+  | { type: "connect"; room: string; conn_id: string; link_pub: string; link_sig: string; client: string; token?: string; resume?: Resume }
   | { type: "offer"; sdp: string; tracks: { mid: string; source: Source }[]; rejoin?: boolean };
 
 export type Notice =

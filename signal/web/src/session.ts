@@ -22,6 +22,8 @@ import { wishes, type TileView } from "./wishes.ts";
 /** Who takes part, and with which devices. */
 export interface Participant {
   roomId: string;
+  /** The join token; "" where the service asks for none. */
+  token: string;
   /** "" for none. */
   name: string;
   local: LocalMedia;
@@ -92,13 +94,15 @@ export class Session {
 
   private readonly worker: E2eeWorker;
   private readonly roomId: string;
+  private readonly token: string;
   private readonly local: LocalMedia;
   private readonly share: ScreenShare;
   private readonly events: SessionEvents;
 
-  constructor(worker: E2eeWorker, { roomId, name, local, share }: Participant, events: SessionEvents) {
+  constructor(worker: E2eeWorker, { roomId, token, name, local, share }: Participant, events: SessionEvents) {
     this.worker = worker;
     this.roomId = roomId;
+    this.token = token;
     this.local = local;
     this.share = share;
     this.events = events;
@@ -280,7 +284,8 @@ export class Session {
     const { roomId, connId, linkPub } = await this.worker.ready();
     const linkSig = await this.sign(nonce);
     const welcome = await this.signaling.request({
-      type: "connect", room: roomId, conn_id: connId, link_pub: linkPub, link_sig: linkSig, client: clientName, ...(resume && { resume }),
+      type: "connect", room: roomId, conn_id: connId, link_pub: linkPub, link_sig: linkSig, client: clientName,
+      ...(resume ? { resume } : this.token !== "" && { token: this.token }), // who resumes was admitted already
     });
     if (welcome.type !== "welcome") throw new RequestError("internal");
     this.resumeToken = welcome.resume;
