@@ -20,8 +20,10 @@ const (
 	// included: 16 tracks. The library keeps state per SSRC for ever, so the
 	// cap stands in front of it.
 	maxInboundStreams = 32
-	// maxInboundReporters is the same for the senders of RTCP.
-	maxInboundReporters = 32
+	// maxInboundReporters is the same for the senders of RTCP. Some clients
+	// (pion) report each received stream under an SSRC of its own: two for each
+	// of 128 slots, with retransmission, and those of what they send.
+	maxInboundReporters = 2*128 + maxInboundStreams
 
 	// Replay windows in packets. 1,024 of RTP is half a second of a 20 Mbit/s
 	// stream, more reordering than any path has.
@@ -43,7 +45,7 @@ type keys struct {
 }
 
 func newKeys(profile srtp.ProtectionProfile, exporter srtp.KeyingMaterialExporter) (*keys, error) {
-	k := &keys{streams: make([]uint32, 0, maxInboundStreams), senders: make([]uint32, 0, maxInboundReporters)}
+	k := &keys{streams: make([]uint32, 0, maxInboundStreams), senders: make([]uint32, 0, 8)}
 	switch profile {
 	case srtp.ProtectionProfileAeadAes128Gcm:
 		k.profile, k.overhead = ProfileGCM128, 16
@@ -143,7 +145,7 @@ func (k *keys) openRTCP(b []byte) ([]byte, DropReason, bool) {
 	}
 	ssrc := binary.BigEndian.Uint32(b[4:])
 	known := slices.Contains(k.senders, ssrc)
-	if !known && len(k.senders) == cap(k.senders) {
+	if !known && len(k.senders) >= maxInboundReporters {
 		return nil, DropSRTPStreams, false
 	}
 	out, err := k.in.DecryptRTCP(b, b, nil)
