@@ -325,6 +325,9 @@ func (r *Room) beat(out *Actions) error {
 			h.CTR[strconv.Itoa(c)] = s.Next()
 		}
 	}
+	if len(h.CTR) == 0 {
+		return nil // who sends no media has nothing to bound; an audience of hundreds stays silent
+	}
 	return r.send(link.ConnID{}, messageHeartbeat, h, out)
 }
 

@@ -183,6 +183,8 @@ export class Session {
       const next = this.sendKeys.get(source)?.peek() ?? 0;
       if (next > 0) ctr[context] = next;
     }
+    // Who sends no media has nothing to bound; an audience of hundreds stays silent.
+    if (Object.keys(ctr).length === 0) return;
     await this.send(null, messageHeartbeat, { ctr });
   }
 
