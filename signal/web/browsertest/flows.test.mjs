@@ -2,23 +2,19 @@
 // The pictures of the documentation are taken on the way; what is seen in them comes from fake cameras.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { launch } from "./browsers.mjs";
 import { newSecret, roomLink } from "./link.mjs";
-import { complaints, enter, inbound, percentile, sleep, waitForPicture, waitForSlot } from "./room.mjs";
+import { complaints, enter, inbound, percentile, shoot, sleep, waitForPicture, waitForSlot } from "./room.mjs";
 import { startSotto } from "./server.mjs";
 
 const desktop = { width: 1280, height: 800 };
 const phone = { width: 390, height: 844 };
-const folder = new URL("./screenshots/", import.meta.url).pathname;
-const rounds = 5; // of the join time
+const rounds = 20; // of the join time
 
 let server, chromium, firefox;
-const shoot = (page, name) => page.screenshot(`${folder}${name}.png`);
 
 before(async () => {
-  await mkdir(folder, { recursive: true });
   server = await startSotto();
   [chromium, firefox] = await Promise.all([launch("chromium"), launch("firefox")]);
 });

@@ -4,11 +4,10 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "./browsers.mjs";
 import { newSecret } from "./link.mjs";
-import { complaints, enter, inbound, sleep, waitForPicture, waitForSlot } from "./room.mjs";
+import { complaints, enter, inbound, shoot, sleep, waitForPicture, waitForSlot } from "./room.mjs";
 import { startServices } from "./services.mjs";
 
 const downMs = 2000;
-const screenshots = new URL("./screenshots/", import.meta.url).pathname;
 
 let services, chromium, firefox;
 
@@ -60,7 +59,7 @@ test("kill -9 of signaling interrupts nothing", async (t) => {
 
   await services.killSignal();
   for (const page of pages) await page.until(() => document.querySelector(".room").dataset.phase === "resuming", null, "the banner");
-  await pages[0].screenshot(`${screenshots}reconnecting-desktop.png`);
+  await shoot(pages[0], "reconnecting-desktop");
   await sleep(downMs);
   const away = await Promise.all(pages.map((page, i) => inbound(page, mids[i])));
   await services.startSignal();

@@ -1,6 +1,17 @@
 // What the tests ask of a page in a room. Functions given to page.run go to the browser as text: they see only their argument.
 
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { roomLink } from "./link.mjs";
+
+// `task screenshots` writes them into the repository, where the documentation shows them; a test run does not.
+const screenshots = process.env.SOTTO_SCREENSHOTS ?? new URL("../../../bin/screenshots", import.meta.url).pathname;
+
+/** shoot takes a picture of a page; what is seen in it comes from fake cameras. */
+export function shoot(page, name) {
+  mkdirSync(screenshots, { recursive: true });
+  return page.screenshot(join(screenshots, `${name}.png`));
+}
 
 /** enter opens a page that joins the room of secret by itself and waits until its media is connected. */
 export async function enter(browser, server, secret, query = {}) {
