@@ -21,15 +21,12 @@ func chunk(raw []byte, format uint8, kind rtcp.PacketType, n int, b byte) []byte
 }
 
 func TestUnmarshalFeedback_takesWhatRoomsUse(t *testing.T) {
-	var want []rtcp.Packet
-	for _, p := range []rtcp.Packet{
+	want := []rtcp.Packet{
 		&rtcp.SenderReport{SSRC: 1}, &rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: 2}}},
 		&rtcp.PictureLossIndication{MediaSSRC: 2}, &rtcp.FullIntraRequest{MediaSSRC: 2, FIR: []rtcp.FIREntry{{SSRC: 2}}},
 		&rtcp.TransportLayerNack{MediaSSRC: 2, Nacks: []rtcp.NackPair{{PacketID: 7}}},
-	} {
-		want = append(want, p)
 	}
-	raw, err := rtcp.Marshal(append(want, &rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 1e6, SSRCs: []uint32{2}}))
+	raw, err := rtcp.Marshal(append(want[:len(want):len(want)], &rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: 1e6, SSRCs: []uint32{2}}))
 	if err != nil {
 		t.Fatal(err)
 	}
