@@ -321,6 +321,7 @@ func inBubbleWith(t *testing.T, config Config, f func(w *world)) {
 			defer close(served)
 			_ = hs.Serve(w.pipes)
 		}()
+		synctest.Wait() // the service follows the node's events: a snapshot that comes later would tell slots twice
 		f(w)
 		w.stop()
 		_ = hs.Close()

@@ -36,6 +36,7 @@ func TestResume_goesOnAsIfNothingHadBeen(t *testing.T) {
 		time.Sleep(protocol.ResumeTimeout - time.Millisecond)
 		b.say(3)
 		b.say(4)
+		synctest.Wait()
 		c := w.join() // sees everybody
 		if len(c.peers) != 2 {
 			t.Errorf("peers %+v", c.peers)
