@@ -259,6 +259,10 @@ type world struct {
 	pipes  *pipes
 	logs   *observer.ObservedLogs
 	link   ed25519.PrivateKey
+
+	// together: several goroutines of the test speak at once. Else what one
+	// client says has had all its effects before the next one says something.
+	together bool
 }
 
 const testHost = "meet.example"
@@ -488,6 +492,9 @@ func (c *client) write(kind websocket.MessageType, data []byte) {
 	c.t.Helper()
 	if err := c.ws.Write(context.Background(), kind, data); err != nil && !errors.Is(err, net.ErrClosed) {
 		c.t.Logf("write: %v", err)
+	}
+	if !c.w.together {
+		synctest.Wait()
 	}
 }
 

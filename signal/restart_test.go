@@ -304,6 +304,7 @@ func TestRestart_stormOf500(t *testing.T) {
 		w.crash()
 		down := time.Now()
 		var up sync.WaitGroup
+		w.together = true
 		back := make([]*client, len(all))
 		took := make([]time.Duration, len(all))
 		for i, c := range all {

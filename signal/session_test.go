@@ -126,6 +126,7 @@ func TestRelay_keepsOneOrder(t *testing.T) {
 			}
 		}
 		const each = 50
+		w.together = true
 		for i, c := range clients {
 			go func() {
 				for n := range each {
