@@ -61,7 +61,7 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer stopPage()
 
-	fmt.Fprintf(stdout, "Sotto runs for development: open rooms, throw-away keys, this machine only.\n")
+	fmt.Fprintf(stdout, "Sotto runs for development: open rooms, throw-away keys, no TLS.\n")
 	fmt.Fprintf(stdout, "  page     http://%s/\n", page)
 	fmt.Fprintf(stdout, "  media    port %d, UDP and TCP\n", port)
 	addr, stopMetrics, err := serveMetrics(c.MetricsListen, metrics.Sources{Node: node.Stats, Signal: rooms.Stats}, h, failed)
