@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
-	"net/url"
 	"strings"
 )
 
@@ -72,16 +71,19 @@ func Parse(text string) (*Link, error) {
 	if len(text) > maxLink {
 		return nil, ErrBadLink
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
-		(u.Scheme != "https" && u.Scheme != "http") {
+	origin, path, fragment, ok := split(text)
+	if !ok {
 		return nil, ErrBadLink
 	}
-	room, ok := strings.CutPrefix(u.EscapedPath(), "/r/")
+	scheme, host, ok := strings.Cut(origin, "://")
+	if !ok || (scheme != "https" && scheme != "http") || !validHost(host) {
+		return nil, ErrBadLink
+	}
+	room, ok := strings.CutPrefix(path, "/r/")
 	if !ok || len(room) != RoomIDLength {
 		return nil, ErrBadLink
 	}
-	secret, err := ParseSecret(u.EscapedFragment())
+	secret, err := ParseSecret(fragment)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,48 @@ func Parse(text string) (*Link, error) {
 	if room != keys.RoomID() {
 		return nil, ErrRoomMismatch
 	}
-	return &Link{Origin: u.Scheme + "://" + u.Host, Host: u.Host, Secret: secret, Keys: keys}, nil
+	return &Link{Origin: origin, Host: host, Secret: secret, Keys: keys}, nil
+}
+
+// split takes a link apart at the first slash behind the host and at the first
+// "#". Package net/url would double the part of a WebAssembly build that is not
+// cryptography, and accept much that is no link of a room.
+func split(text string) (origin, path, fragment string, ok bool) {
+	text, fragment, _ = strings.Cut(text, "#")
+	at := strings.Index(text, "://")
+	if at < 0 {
+		return "", "", "", false
+	}
+	at += len("://")
+	slash := strings.IndexByte(text[at:], '/')
+	if slash < 0 {
+		return "", "", "", false
+	}
+	return text[:at+slash], text[at+slash:], fragment, true
+}
+
+// validHost accepts what a browser has as location.host: a name in ASCII, an
+// IPv4 address or an IPv6 address in brackets, and maybe a port.
+func validHost(host string) bool {
+	const digits, hex = "0123456789", "0123456789abcdefABCDEF:."
+	name, port := host, ""
+	if at := strings.LastIndexByte(host, ':'); at >= 0 && !strings.HasSuffix(host, "]") {
+		name, port = host[:at], host[at+1:]
+		if port == "" || len(port) > 5 || strings.Trim(port, digits) != "" {
+			return false
+		}
+	}
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		return ok && inner != "" && strings.Trim(inner, hex) == ""
+	}
+	for _, c := range []byte(name) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && !(c >= '0' && c <= '9') && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // New makes the link of a new room at origin ("https://meet.example").

@@ -6,7 +6,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"hash"
 )
 
@@ -70,10 +70,14 @@ type Key struct {
 	salt [nonceSize]byte
 }
 
-// DeriveKey derives the key of kid from a base key (RFC 9605 4.4.2).
+// ErrBaseKey: a base key is not of [BaseKeySize] bytes.
+var ErrBaseKey = errors.New("sframe: base key of another length")
+
+// DeriveKey derives the key of kid from a base key (RFC 9605 4.4.2). The
+// error is [ErrBaseKey].
 func DeriveKey(base []byte, kid KID) (*Key, error) {
 	if len(base) != BaseKeySize {
-		return nil, fmt.Errorf("sframe: base key has %d bytes, want %d", len(base), BaseKeySize)
+		return nil, ErrBaseKey
 	}
 	return aes128GCM().derive(base, kid)
 }
