@@ -26,6 +26,7 @@ type Node struct {
 	draining    sync.WaitGroup // readers of the shards' notices
 	pumping     sync.WaitGroup // writers of Events channels
 	done        chan struct{}  // closed by Close
+	closing     sync.Once
 
 	mu       sync.Mutex
 	closed   bool
@@ -160,13 +161,15 @@ func candidatesOf(given []netip.AddrPort, own net.Addr) ([]netip.AddrPort, error
 	return []netip.AddrPort{a}, nil
 }
 
-// Close ends every session, stops the shards and closes the sockets. It returns when all goroutines of the node are gone.
+// Close ends every session, stops the shards and closes the sockets. It returns when all goroutines of the node are gone, also
+// to a second caller.
 func (n *Node) Close() error {
+	n.closing.Do(n.shutdown)
+	return nil
+}
+
+func (n *Node) shutdown() {
 	n.mu.Lock()
-	if n.closed {
-		n.mu.Unlock()
-		return nil
-	}
 	n.closed = true
 	n.mu.Unlock()
 	for _, s := range n.shards {
@@ -175,7 +178,6 @@ func (n *Node) Close() error {
 	n.draining.Wait()
 	close(n.done)
 	n.pumping.Wait()
-	return nil
 }
 
 // shardOf returns the shard of a room: the same name comes to the same shard.

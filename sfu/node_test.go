@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,6 +334,26 @@ func TestNode_eventsBeginWithASnapshot(t *testing.T) {
 		}
 		alice.close()
 		bob.close()
+		w.stop()
+	})
+}
+
+// Whoever closes the node finds it closed when Close returns.
+func TestNode_closeWaitsForAnotherClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := virtual(t, Limits{}, 1)
+		var closing sync.WaitGroup
+		for range 3 {
+			closing.Go(func() {
+				_ = w.node.Close()
+				select {
+				case <-w.node.done:
+				default:
+					t.Error("Close returned before the node was closed")
+				}
+			})
+		}
+		closing.Wait()
 		w.stop()
 	})
 }

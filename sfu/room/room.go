@@ -96,34 +96,55 @@ func (r *Room) find(id PeerID) *peer {
 // Apply carries out a command. The error is ErrUnknownPeer, ErrPeerExists, ErrLimit or ErrInvalid, wrapped; on an error
 // nothing has changed. The command's slices must not be changed afterwards.
 func (r *Room) Apply(now time.Time, c Command, out *Batch) error {
+	if err := r.Check(c); err != nil {
+		return err
+	}
 	if r.keep.IsZero() {
 		r.keep = now.Add(housekeeping)
 		r.wake(r.keep)
 	}
+	p := r.find(commandPeer(c))
+	switch c := c.(type) {
+	case Join:
+		r.join(now, c)
+	case Leave:
+		r.leave(now, p, out)
+	case Extensions:
+		p.ext = c.IDs
+	case Publish:
+		r.publish(now, p, c.Tracks, out)
+	case Slots:
+		r.setSlots(now, p, c.Slots, out)
+	case Want:
+		r.want(now, p, c.Wishes, out)
+	case Mute:
+		r.mute(now, p, c.Source, c.Muted, out)
+	}
+	return nil
+}
+
+// Check returns the error that Apply would return, and changes nothing.
+func (r *Room) Check(c Command) error {
 	if j, ok := c.(Join); ok {
-		return r.join(now, j)
+		return r.checkJoin(j)
 	}
 	p := r.find(commandPeer(c))
 	if p == nil {
 		return ErrUnknownPeer
 	}
 	switch c := c.(type) {
-	case Leave:
-		r.leave(now, p, out)
-	case Extensions:
-		p.ext = c.IDs
+	case Leave, Extensions:
+		return nil
 	case Publish:
-		return r.publish(now, p, c.Tracks, out)
+		return checkTracks(c.Tracks)
 	case Slots:
-		return r.setSlots(now, p, c.Slots, out)
+		return p.checkSlots(c.Slots)
 	case Want:
-		return r.want(now, p, c.Wishes, out)
+		return checkWishes(c.Wishes)
 	case Mute:
-		return r.mute(now, p, c.Source, c.Muted, out)
-	default:
-		return ErrInvalid
+		return checkSource(c.Source)
 	}
-	return nil
+	return ErrInvalid
 }
 
 func commandPeer(c Command) PeerID {
@@ -144,17 +165,20 @@ func commandPeer(c Command) PeerID {
 	return 0
 }
 
-func (r *Room) join(now time.Time, j Join) error {
+func (r *Room) checkJoin(j Join) error {
 	if r.find(j.Peer) != nil {
 		return ErrPeerExists
 	}
 	if len(r.peers) >= MaxPeers {
 		return ErrLimit
 	}
+	return nil
+}
+
+func (r *Room) join(now time.Time, j Join) {
 	p := newPeer(now, j, r.rng)
 	at, _ := slices.BinarySearchFunc(r.peers, j.Peer, func(p *peer, id PeerID) int { return int(int64(p.id) - int64(id)) })
 	r.peers = slices.Insert(r.peers, at, p)
-	return nil
 }
 
 func (r *Room) leave(now time.Time, p *peer, out *Batch) {

@@ -10,9 +10,8 @@ import (
 	"sotto/sfu/packet"
 )
 
-// setSlots replaces a peer's list of slots. Slots are told apart by SSRC; one that left the list and comes back goes on with
-// its numbers.
-func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) error {
+// checkSlots tells what is wrong with a list of slots.
+func (p *peer) checkSlots(defs []Slot) error {
 	if len(defs) > MaxSlots {
 		return fmt.Errorf("%w: %d slots", ErrLimit, len(defs))
 	}
@@ -40,6 +39,13 @@ func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) error {
 	if len(known)+fresh > 2*MaxSlots {
 		return fmt.Errorf("%w: slots of a session", ErrLimit)
 	}
+	return nil
+}
+
+// setSlots replaces a peer's list of slots. Slots are told apart by SSRC; one that left the list and comes back goes on with
+// its numbers.
+func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) {
+	known := append(slices.Clone(p.slots), p.retired...)
 	var list []*slot
 	for i, d := range defs {
 		var s *slot
@@ -63,7 +69,6 @@ func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) error {
 	}
 	p.slots, p.retired = list, known
 	r.assign(now, p, true, out)
-	return nil
 }
 
 // collide reports whether an RTX SSRC of two different slots is used twice: two streams with one SSRC would share nonces.
@@ -71,21 +76,25 @@ func collide(a, b *Slot) bool {
 	return a.RTXSSRC != 0 && (a.RTXSSRC == b.RTXSSRC || a.RTXSSRC == b.SSRC) || b.RTXSSRC != 0 && b.RTXSSRC == a.SSRC
 }
 
-// want replaces a peer's wishes.
-func (r *Room) want(now time.Time, p *peer, wishes []Wish, out *Batch) error {
+// checkWishes tells what is wrong with a list of wishes.
+func checkWishes(wishes []Wish) error {
 	if len(wishes) > MaxWishes {
 		return fmt.Errorf("%w: %d wishes", ErrLimit, len(wishes))
 	}
 	for _, w := range wishes {
-		if w.Source >= MaxSources {
-			return fmt.Errorf("%w: source %d", ErrInvalid, w.Source)
+		if err := checkSource(w.Source); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// want replaces a peer's wishes.
+func (r *Room) want(now time.Time, p *peer, wishes []Wish, out *Batch) {
 	p.wishes = slices.Clone(wishes)
 	slices.SortStableFunc(p.wishes, Wish.compare)
 	r.assign(now, p, false, out)
 	r.allocate(now, p, out)
-	return nil
 }
 
 // compare orders wishes by what they are about. A list of all wishes meets all tracks of the room at every change.

@@ -29,8 +29,8 @@ const (
 	maxMID    = 32
 )
 
-// publish replaces a peer's tracks.
-func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch) error {
+// checkTracks tells what is wrong with a list of tracks.
+func checkTracks(defs []PublishedTrack) error {
 	var seen [MaxSources]bool
 	for i := range defs {
 		d := &defs[i]
@@ -44,6 +44,18 @@ func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch
 		}
 		seen[d.Source] = true
 	}
+	return nil
+}
+
+func checkSource(s Source) error {
+	if s >= MaxSources {
+		return fmt.Errorf("%w: source %d", ErrInvalid, s)
+	}
+	return nil
+}
+
+// publish replaces a peer's tracks.
+func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch) {
 	for s, t := range p.tracks {
 		if t == nil {
 			continue
@@ -62,7 +74,6 @@ func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch
 		}
 	}
 	r.assignAll(now, out)
-	return nil
 }
 
 // clocked reports whether all payload types have a clock rate.
@@ -96,23 +107,20 @@ func (r *Room) stopTrack(t *track, out *Batch) {
 
 // mute makes HandleRTP drop a source's media. What comes after it does not continue what came before: subscribers wait for
 // a key frame.
-func (r *Room) mute(now time.Time, p *peer, source Source, muted bool, out *Batch) error {
-	if source >= MaxSources {
-		return fmt.Errorf("%w: source %d", ErrInvalid, source)
-	}
+func (r *Room) mute(now time.Time, p *peer, source Source, muted bool, out *Batch) {
 	if p.muted[source] == muted {
-		return nil
+		return
 	}
 	p.muted[source] = muted
 	t := p.tracks[source]
 	if t == nil {
-		return nil
+		return
 	}
 	if !muted {
 		for _, s := range t.subs {
 			r.wantKey(now, s, out)
 		}
-		return nil
+		return
 	}
 	for _, s := range t.streams {
 		if s != nil {
@@ -126,7 +134,6 @@ func (r *Room) mute(now time.Time, p *peer, source Source, muted bool, out *Batc
 		t.started = false
 		out.Events = append(out.Events, TrackStopped{p.id, source})
 	}
-	return nil
 }
 
 // codec returns what a payload type of the track carries, and whether it is the retransmission format.

@@ -226,6 +226,37 @@ func TestShard_survivesAFault(t *testing.T) {
 	}
 }
 
+// A round that breaks off where nobody is to blame leaves nothing behind for the next one.
+func TestShard_abandonedRoundLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	publisher, _ := audience(r, 1)
+	p := r.byKey[publisher.key]
+	endpoint := r.endpoint
+	r.touch(p.home)
+	p.rtcp = append(p.rtcp, &rtcp.PictureLossIndication{})
+	r.rtcpTo = append(r.rtcpTo, p)
+	r.batch.Events = append(r.batch.Events, room.TrackStarted{Peer: p.id})
+	r.freed = append(r.freed, 77)
+	r.endpoint = nil
+	r.round(r.now, 0)
+	r.endpoint = endpoint
+	if r.counters.faults != 1 {
+		t.Fatalf("%d faults, want one", r.counters.faults)
+	}
+	if p.home.touched || len(r.touched)+len(r.rtcpTo)+len(p.rtcp)+len(r.batch.Events)+len(r.freed) != 0 {
+		t.Errorf("left: room touched %v, %d rooms, %d and %d RTCP, %d events, %d ids",
+			p.home.touched, len(r.touched), len(r.rtcpTo), len(p.rtcp), len(r.batch.Events), len(r.freed))
+	}
+	r.free = r.free[:len(r.free)-1]
+	for _, sealed := range sealedStream(t, publisher, micSSRC, opusPT, 3, opusPayload) {
+		before := r.wire.sent.Load()
+		r.feed(transport.Datagram{Data: sealed, From: publisher.addr, At: r.now})
+		if r.wire.sent.Load() == before {
+			t.Error("a packet after the fault went nowhere")
+		}
+	}
+}
+
 func TestOrderReports_putsReportsFirst(t *testing.T) {
 	list := []rtcp.Packet{&rtcp.PictureLossIndication{}, &rtcp.ReceiverReport{}, &rtcp.TransportLayerNack{}, &rtcp.SenderReport{}}
 	orderReports(list)

@@ -90,7 +90,7 @@ func (s *Shard) connected(now time.Time, p *peer, e transport.Event) {
 		room.Join{Peer: p.id, Extensions: p.outgoing},
 		room.Publish{Peer: p.id, Tracks: p.tracks},
 		room.Slots{Peer: p.id, Slots: p.slots},
-		room.Want{Peer: p.id, Wishes: s.resolve(p)},
+		room.Want{Peer: p.id, Wishes: s.resolve(p, p.wishes)},
 	}
 	for source, muted := range p.muted {
 		if muted {
@@ -108,7 +108,7 @@ func (s *Shard) connected(now time.Time, p *peer, e transport.Event) {
 	// Wishes of others may have waited for this peer.
 	for _, other := range p.home.peers {
 		if other != p && other.entered && other.wants(p.name) {
-			if err := p.home.room.Apply(now, room.Want{Peer: other.id, Wishes: s.resolve(other)}, &s.batch); err != nil {
+			if err := p.home.room.Apply(now, room.Want{Peer: other.id, Wishes: s.resolve(other, other.wishes)}, &s.batch); err != nil {
 				s.suspect(other)
 			}
 		}
@@ -119,16 +119,16 @@ func (p *peer) wants(name string) bool {
 	return slices.ContainsFunc(p.wishes, func(w Wish) bool { return w.Publisher == name })
 }
 
-// resolve turns the wishes of a peer into those whose publishers are in the room.
-func (s *Shard) resolve(p *peer) []room.Wish {
-	list := make([]room.Wish, 0, len(p.wishes))
+// resolve turns wishes of a peer into those whose publishers are in the room.
+func (s *Shard) resolve(p *peer, wishes []Wish) []room.Wish {
+	list := make([]room.Wish, 0, len(wishes))
 	byName := make(map[string]room.PeerID, len(p.home.peers))
 	for _, other := range p.home.peers {
 		if other.entered && other != p {
 			byName[other.name] = other.id
 		}
 	}
-	for _, w := range p.wishes {
+	for _, w := range wishes {
 		if id, ok := byName[w.Publisher]; ok {
 			w.Wish.Publisher = id
 			list = append(list, w.Wish)
@@ -137,7 +137,7 @@ func (s *Shard) resolve(p *peer) []room.Wish {
 	return list
 }
 
-// change carries out a Change.
+// change carries out a Change: all of it, or nothing when it returns an error.
 func (s *Shard) change(now time.Time, c Change) (err error) {
 	p := s.byKey[c.Key]
 	if p == nil {
@@ -149,35 +149,54 @@ func (s *Shard) change(now time.Time, c Change) (err error) {
 			err = errFault
 		}
 	}()
+	commands := s.commands(p, c)
+	if p.entered {
+		for _, command := range commands {
+			if err := p.home.room.Check(command); err != nil {
+				return err
+			}
+		}
+	}
 	if c.Restart != nil {
 		if err := s.endpoint.Restart(now, p.session, c.Restart.Local, c.Restart.Remote); err != nil {
 			return err
 		}
 	}
-	var commands []room.Command
 	if c.Media != nil {
 		p.take(*c.Media)
-		commands = append(commands, room.Extensions{Peer: p.id, IDs: p.outgoing},
-			room.Publish{Peer: p.id, Tracks: p.tracks}, room.Slots{Peer: p.id, Slots: p.slots})
 	}
 	if c.Wishes != nil {
 		p.wishes = *c.Wishes
-		commands = append(commands, room.Want{Peer: p.id, Wishes: s.resolve(p)})
 	}
 	for _, m := range c.Mutes {
 		p.muted[m.Source] = m.Muted
-		commands = append(commands, room.Mute{Peer: p.id, Source: m.Source, Muted: m.Muted})
 	}
 	if !p.entered {
 		return nil // applied when the transport is up
 	}
 	for _, command := range commands {
 		if err := p.home.room.Apply(now, command, &s.batch); err != nil {
+			s.suspect(p) // it was checked, so this is a fault
 			return err
 		}
 	}
 	s.touch(p.home)
 	return nil
+}
+
+// commands are those that a change means to the peer's room.
+func (s *Shard) commands(p *peer, c Change) (list []room.Command) {
+	if m := c.Media; m != nil {
+		list = append(list, room.Extensions{Peer: p.id, IDs: m.Outgoing},
+			room.Publish{Peer: p.id, Tracks: m.Tracks}, room.Slots{Peer: p.id, Slots: m.Slots})
+	}
+	if c.Wishes != nil {
+		list = append(list, room.Want{Peer: p.id, Wishes: s.resolve(p, *c.Wishes)})
+	}
+	for _, m := range c.Mutes {
+		list = append(list, room.Mute{Peer: p.id, Source: m.Source, Muted: m.Muted})
+	}
+	return list
 }
 
 // end carries out an End.

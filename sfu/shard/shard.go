@@ -54,6 +54,10 @@ var (
 // rings until they are marshalled at the end of the batch.
 const readBatch = room.MaxBatch
 
+// worthLooking is how many sends a round must have before it looks at the socket again: sealing and writing so many costs
+// ten times the system call.
+const worthLooking = 16
+
 // snapshotEvery is how often the counters are published: often enough for a scrape, far from the packet path.
 const snapshotEvery = time.Second
 
@@ -194,7 +198,7 @@ func (s *Shard) round(now time.Time, n int) {
 	defer func() {
 		if v := recover(); v != nil { // the last resort: nobody to blame, the rest of the round is lost
 			s.counters.faults++
-			s.batch.Reset()
+			s.abandon(now)
 		}
 	}()
 	requests, closed := s.inbox.take()
@@ -202,9 +206,7 @@ func (s *Shard) round(now time.Time, n int) {
 		s.execute(now, r)
 	}
 	s.stopping = s.stopping || closed
-	for i := range n {
-		s.receive(now, &s.datagrams[i])
-	}
+	now = s.take(now, n)
 	s.poll(now)
 	s.tick(now)
 	s.emit(now)
@@ -219,6 +221,44 @@ func (s *Shard) round(now time.Time, n int) {
 		s.nextSnapshot = now.Add(snapshotEvery)
 		s.publish()
 	}
+}
+
+// abandon lets go of a round that broke off, so that nothing of it is taken for the next one's.
+func (s *Shard) abandon(now time.Time) {
+	s.batch.Reset()
+	for _, h := range s.touched {
+		h.touched = false
+	}
+	clear(s.touched)
+	s.touched = s.touched[:0]
+	for _, p := range s.rtcpTo {
+		clear(p.rtcp)
+		p.rtcp = p.rtcp[:0]
+	}
+	clear(s.rtcpTo)
+	s.rtcpTo = s.rtcpTo[:0]
+	s.free, s.freed = append(s.free, s.freed...), s.freed[:0]
+	s.nextTick = now // their deadlines may have moved
+}
+
+// take handles the n datagrams of the read and, once that made enough to send, those that came in the meantime, so that a
+// frame whose packets arrive one by one goes out in one piece. It never waits. It returns the time of the last read.
+func (s *Shard) take(now time.Time, n int) time.Time {
+	for left := readBatch; n > 0; {
+		for i := range n {
+			s.receive(now, &s.datagrams[i])
+		}
+		left -= n
+		if left == 0 || len(s.batch.Sends) < worthLooking {
+			break
+		}
+		var err error
+		if n, err = s.endpoint.Read(s.datagrams[:left], now); err != nil {
+			break // comes again where it is looked at
+		}
+		now = time.Now()
+	}
+	return now
 }
 
 // deadline is when the goroutine wants to run again without input.
