@@ -1,0 +1,265 @@
+package group
+
+import (
+	"errors"
+	"time"
+
+	"sotto/e2ee/link"
+)
+
+// Errors of calls and events. After an error of an event nothing has changed.
+var (
+	ErrConfig    = errors.New("group: unacceptable configuration")
+	ErrOrder     = errors.New("group: call out of order")
+	ErrRoster    = errors.New("group: the roster contradicts itself")
+	ErrEnvelope  = errors.New("group: unacceptable envelope")
+	ErrMessage   = errors.New("group: unacceptable message")
+	ErrNotMember = errors.New("group: not a member")
+	ErrNotHost   = errors.New("group: only the host may do this")
+	ErrUnknown   = errors.New("group: no such connection")
+	ErrFull      = errors.New("group: too much is waiting")
+	ErrSignature = errors.New("group: signature not asked for or false")
+)
+
+// Config of a Group. Conn is fresh for every Group.
+type Config struct {
+	Link     *link.Keys // of generation Gen
+	Gen      uint16     // of the link
+	Conn     link.ConnID
+	Identity []byte   // Ed25519 public key, 32 bytes
+	Name     string   // "" or one that AcceptName accepts
+	HostTag  [16]byte // of a group that this client creates; see link.HostTag
+	Policy   Policy   // of a group that this client creates
+}
+
+// Policy is what the host has set.
+type Policy struct {
+	Locked bool // only the host admits
+	Knock  bool // a member's hand admits each newcomer
+}
+
+// Position is where the service says a room stands.
+type Position struct {
+	Group [16]byte // MLS group id [16:32]
+	Slot  uint64   // number of commits accepted so far
+}
+
+// State is where this client stands.
+type State uint8
+
+// The states of a client.
+const (
+	// Connecting: no Welcome of the service yet.
+	Connecting State = iota
+	// Waiting: for the group, or to be added to it.
+	Waiting
+	// Member of the group.
+	Member
+	// Removed by a member or replaced by the own identity elsewhere. Final.
+	Removed
+	// OutOfSync: fell out of the group and asks to be added again.
+	OutOfSync
+)
+
+// Person is a member of the group.
+type Person struct {
+	Conn link.ConnID
+	Leaf uint8
+	Name string // "" if it has none
+	Host bool
+	Key  [32]byte // signature key: what the person is known by
+}
+
+// Leaf binds a place in the tree to a connection.
+type Leaf struct {
+	Leaf uint8
+	Conn link.ConnID
+}
+
+// Keys are the media keys of an epoch.
+type Keys struct {
+	Epoch   uint64
+	Base    [16]byte // SFrame base key of all members
+	Leaf    uint8    // own
+	Members []Leaf   // own included
+}
+
+// LeafEpoch is a removed leaf and the last epoch it was in.
+type LeafEpoch struct {
+	Leaf  uint8
+	Epoch uint64
+}
+
+// Message is an application message of a member.
+type Message struct {
+	Conn  link.ConnID
+	Leaf  uint8
+	Epoch uint64 // it was sealed in
+	Kind  uint8
+	Body  []byte // JSON, maybe with spaces behind it
+}
+
+// Knock is somebody who waits for a member's hand.
+type Knock struct {
+	Conn link.ConnID
+	Name string
+	Key  [32]byte
+}
+
+// NoticeCode says what happened.
+type NoticeCode uint8
+
+// The notices.
+const (
+	// NoticeInvalidCommit: Conn made a commit that was refused.
+	NoticeInvalidCommit NoticeCode = 1 + iota
+	// NoticeJoined and NoticeLeft: of a member.
+	NoticeJoined
+	NoticeLeft
+	// NoticeReplaced: a member came back with the same key; Conn is the new one.
+	NoticeReplaced
+	// NoticeRemoved: this client was removed.
+	NoticeRemoved
+	// NoticeDuplicateIdentity: the own identity entered from elsewhere.
+	NoticeDuplicateIdentity
+	// NoticeOutOfSync: this client no longer follows the group.
+	NoticeOutOfSync
+	// NoticeRejoined: after NoticeOutOfSync.
+	NoticeRejoined
+	// NoticeLinkRotated: the group has a new link.
+	NoticeLinkRotated
+	// NoticePolicyChanged: by the host.
+	NoticePolicyChanged
+	// NoticeCreated: this client founded the group.
+	NoticeCreated
+)
+
+// Notice tells the person what happened. Conn and Name are whom it is about;
+// both may be empty.
+type Notice struct {
+	Code NoticeCode
+	Conn link.ConnID
+	Name string
+}
+
+// NewLink is the link after a rotation.
+type NewLink struct {
+	Gen    uint16
+	Secret link.Secret
+}
+
+// Sign asks for a signature by the identity key.
+type Sign struct {
+	ID      uint32
+	Message []byte
+}
+
+// Actions is what a client has to do, in the order of the fields. It is reused:
+// Reset before each event.
+type Actions struct {
+	Send          [][]byte    // binary signaling messages: envelopes or bundles
+	Sign          []Sign      // answers come by Signed, in order
+	Stop          bool        // sending media must stop, until the next SendEpoch
+	Keys          []Keys      // install for receiving
+	SendEpoch     []uint64    // from now on protect with this epoch
+	Dropped       []LeafEpoch // drop frames of this leaf in these epochs
+	Forget        []uint64    // erase all keys of these epochs
+	Messages      []Message
+	Changed       bool // state, members, policy or link
+	KnocksChanged bool
+	Knocks        []Knock // whole list, if KnocksChanged
+	Notices       []Notice
+	Link          *NewLink // show it and register the alias
+}
+
+// Reset empties a.
+func (a *Actions) Reset() { *a = Actions{} }
+
+// Group is the membership of one client. See the package documentation.
+type Group struct{}
+
+// New returns the state of a client that is not connected yet.
+func New(cfg Config) (*Group, error) { return nil, ErrConfig }
+
+// Welcome is the service's welcome.
+func (g *Group) Welcome(now time.Time, peers []link.ConnID, at *Position, out *Actions) error {
+	return ErrOrder
+}
+
+// Resumed is the welcome after a resumption.
+func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost bool, out *Actions) error {
+	return ErrOrder
+}
+
+// PeerJoined adds a connection to the roster.
+func (g *Group) PeerJoined(now time.Time, conn link.ConnID, out *Actions) error { return ErrOrder }
+
+// PeerLeft takes a connection from the roster.
+func (g *Group) PeerLeft(now time.Time, conn link.ConnID, out *Actions) {}
+
+// Peers is the whole roster after a restart of the service.
+func (g *Group) Peers(now time.Time, all []link.ConnID, out *Actions) {}
+
+// Position is the service's text message "group".
+func (g *Group) Position(now time.Time, at *Position, out *Actions) {}
+
+// Stale is the service's text message "stale".
+func (g *Group) Stale(now time.Time, at *Position, out *Actions) {}
+
+// Envelope takes a binary signaling message: u64 seq || envelope.
+func (g *Group) Envelope(now time.Time, data []byte, out *Actions) error { return ErrOrder }
+
+// Signed is the answer to Actions.Sign.
+func (g *Group) Signed(now time.Time, id uint32, signature []byte, out *Actions) error {
+	return ErrSignature
+}
+
+// Tick does what is due and returns when to call it next, at the latest.
+func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) { return now.Add(time.Second) }
+
+// Admit answers a knock with yes.
+func (g *Group) Admit(now time.Time, conn link.ConnID, out *Actions) error { return ErrUnknown }
+
+// Refuse answers a knock with no.
+func (g *Group) Refuse(now time.Time, conn link.ConnID, out *Actions) error { return ErrUnknown }
+
+// Kick removes a member. Only the host may.
+func (g *Group) Kick(now time.Time, conn link.ConnID, out *Actions) error { return ErrNotHost }
+
+// SetPolicy changes the policy. Only the host may.
+func (g *Group) SetPolicy(now time.Time, p Policy, out *Actions) error { return ErrNotHost }
+
+// RotateLink replaces the link. Only the host may.
+func (g *Group) RotateLink(now time.Time, out *Actions) error { return ErrNotHost }
+
+// Send sends an application message to all members.
+func (g *Group) Send(now time.Time, kind uint8, body []byte, out *Actions) error {
+	return ErrNotMember
+}
+
+// State is where this client stands.
+func (g *Group) State() State { return Connecting }
+
+// Epoch is the newest epoch; 0 if not a member.
+func (g *Group) Epoch() uint64 { return 0 }
+
+// Own is the own leaf.
+func (g *Group) Own() (leaf uint8, ok bool) { return 0, false }
+
+// Members are all members by leaf, the own included.
+func (g *Group) Members() []Person { return nil }
+
+// Policy of the group.
+func (g *Group) Policy() Policy { return Policy{} }
+
+// IsHost reports whether this client is the group's creator.
+func (g *Group) IsHost() bool { return false }
+
+// Authenticator is equal for all members of an epoch.
+func (g *Group) Authenticator() []byte { return nil }
+
+// ID is the MLS group id, nil if not a member.
+func (g *Group) ID() []byte { return nil }
+
+// Keys are the link keys of the newest generation, and which that is.
+func (g *Group) Keys() (*link.Keys, uint16) { return nil, 0 }
