@@ -114,16 +114,19 @@ func (r *receiver) receive(fd uintptr) bool {
 	}
 }
 
-// read is the system call.
+// read is the system call. It never waits, so that it is a raw one: any other
+// wakes the scheduler's monitor out of its sleep, once for each burst of
+// packets, and its rounds of 20 µs then cost 10 % of the CPU time of a node
+// that is not busy.
 func (r *receiver) read(fd uintptr) (int, syscall.Errno) {
 	if r.batch {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers)), uintptr(r.want),
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers)), uintptr(r.want),
 			unix.MSG_DONTWAIT, 0, 0)
 		return int(n), errno
 	}
 	for i := range r.want {
 		h := &r.headers[i]
-		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&h.Msghdr)), unix.MSG_DONTWAIT)
+		n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&h.Msghdr)), unix.MSG_DONTWAIT)
 		if errno != 0 {
 			if i > 0 {
 				return i, 0 // a lasting error comes again

@@ -69,8 +69,7 @@ func (b *udpBind) ReadBatch(dst []Datagram, deadline time.Time) (int, error) {
 		return b.deliver(dst)
 	}
 	if !deadline.IsZero() && !deadline.After(time.Now()) {
-		b.woken.Store(false)
-		return 0, nil
+		return 0, nil // a Wake stays for the next
 	}
 	// The deadline first and the flag second: a Wake between the two sets the
 	// flag, a Wake after them overrides the deadline.
