@@ -203,7 +203,7 @@ func TestPacketPath_allocatesNothing(t *testing.T) {
 				t.Fatal(dropNames(b.e.stats))
 			}
 			for range 3 {
-				buf := b.e.Slab(id, len(plain)+SealOverhead)
+				buf := b.e.Slab(len(plain)+SealOverhead)
 				buf = append(buf, plain...)
 				buf[2], buf[3] = byte(seq>>8), byte(seq)
 				n, err := b.e.SealRTP(id, buf, h)
@@ -252,7 +252,7 @@ func BenchmarkSealAndSend(b *testing.B) {
 			plain, h := plainRTP(0, 6, 1050), &rtp.Header{}
 			b.ReportAllocs()
 			for i := range b.N {
-				buf := append(w.e.Slab(id, len(plain)+SealOverhead), plain...)
+				buf := append(w.e.Slab(len(plain)+SealOverhead), plain...)
 				buf[2], buf[3] = byte(i>>8), byte(i)
 				n, err := w.e.SealRTP(id, buf, h)
 				if err != nil {
