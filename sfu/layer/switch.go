@@ -134,6 +134,9 @@ func (s *Switch) SetMaxTID(tid uint8) { s.maxTID = tid }
 // picture on, if the frames of the lower layers were forwarded all the time; else, as in L3T3_KEY, with the next key frame too.
 func (s *Switch) SetMaxSID(sid uint8) { s.maxSID = sid }
 
+// MaxSID returns the wanted limit of spatial layers.
+func (s *Switch) MaxSID() uint8 { return s.maxSID }
+
 // Reset says that the stream of a rung ended or goes on with other numbers (a new SSRC). If it was being forwarded, the switch waits
 // for a key frame of its target.
 func (s *Switch) Reset(rung int8) {

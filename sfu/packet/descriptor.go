@@ -5,6 +5,8 @@ package packet
 type Descriptor struct {
 	dd      dependencyReader
 	vp9     vp9Structure
+	codec   Codec  // of the newest packet; a stream may change it
+	since   uint64 // extended sequence number of the first packet in it
 	lastTS  uint32 // of the newest packet, for codecs that do not mark the start of a frame
 	started bool
 }
@@ -12,10 +14,16 @@ type Descriptor struct {
 // Read fills TID, SwitchTID, SID, Skips, Frame, Start, End, Key and the picture id fields of p from the dependency descriptor if the packet
 // has one, else from the payload descriptor of p.Codec. p.Codec and p.ExtSeq must be set. It does not allocate and does not look
 // at the payload behind the descriptor, except for the one clear byte of a VP8 frame without dependency descriptor.
-// ErrDescriptor: truncated or nonsense, drop the packet. A packet of padding only is part of no frame and no error.
+// ErrDescriptor: truncated, nonsense, or late and in a codec that the stream has left: drop the packet. A packet of padding only is part of no frame and no error.
 func (d *Descriptor) Read(p *Packet) error {
 	if p.PaddingOnly() {
 		return nil
+	}
+	if p.Codec != d.codec {
+		if p.ExtSeq < d.since {
+			return ErrDescriptor
+		}
+		*d = Descriptor{codec: p.Codec, since: p.ExtSeq}
 	}
 	var err error
 	switch p.Codec {

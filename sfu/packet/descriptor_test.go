@@ -245,6 +245,22 @@ func TestDescriptor_vp9ScalabilityStructure(t *testing.T) {
 	}
 }
 
+func TestDescriptor_anotherCodecBeginsAnew(t *testing.T) {
+	var d Descriptor
+	read := func(codec Codec, ext uint64, payload, dd []byte) error {
+		return d.Read(incoming(t, codec, ext, payload, dd))
+	}
+	if err := read(AV1, 10, []byte{0x18, 0x0a}, l3t1Key(1)); err != nil || d.SpatialLayers() != 3 {
+		t.Fatalf("%v, %d layers", err, d.SpatialLayers())
+	}
+	if err := read(VP8, 11, []byte{0x10, 0}, nil); err != nil || d.SpatialLayers() != 1 {
+		t.Errorf("after the change: %v, %d layers", err, d.SpatialLayers())
+	}
+	if err := read(AV1, 9, []byte{0x10, 0x32}, nil); !errors.Is(err, ErrDescriptor) {
+		t.Errorf("a late packet of the former codec: %v", err)
+	}
+}
+
 func TestDescriptor_refusesMalformedDependencies(t *testing.T) {
 	whole := l1t3(0, 1)
 	cases := map[string][]byte{
