@@ -144,7 +144,7 @@ func (s *Shard) send(p *peer, at int32, padding uint8) {
 		s.counters.drops[DropMarshal]++
 		return
 	}
-	n, err := s.endpoint.SealRTP(p.session, buf[:total], &s.header)
+	n, err := s.endpoint.SealRTP(p.session, buf[:total])
 	if err != nil {
 		s.counters.drops[DropSeal]++
 		return
