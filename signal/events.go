@@ -62,11 +62,16 @@ func (s *Server) mediaEvent(e sfu.Event) *member {
 	if m == nil {
 		return nil // it left a moment ago, or is not back yet
 	}
+	if e.Kind == sfu.EventClosed {
+		m.negotiation.demand(nil) // what was wanted of that session
+	}
 	switch {
 	case e.Kind == sfu.EventConnected:
 		m.negotiation.up()
 	case e.Kind == sfu.EventSlots:
 		m.negotiation.slots(e.Slots)
+	case e.Kind == sfu.EventWanted:
+		m.negotiation.demand(e.Wanted)
 	case e.Kind != sfu.EventClosed || e.Reason == sfu.ReasonLeft:
 		// Signaling said so, or need not know.
 	case e.Reason == sfu.ReasonKicked:

@@ -26,7 +26,10 @@ type orphanID struct {
 }
 
 // orphan is a media session without its participant.
-type orphan struct{ slots []sfu.Slot }
+type orphan struct {
+	slots  []sfu.Slot
+	wanted []sfu.Wanted
+}
 
 func newRecovery() *recovery {
 	return &recovery{orphans: make(map[orphanID]*orphan), synced: make(chan struct{})}
@@ -62,6 +65,10 @@ func (r *recovery) event(id orphanID, e sfu.Event) {
 	case sfu.EventSlots:
 		if o := r.orphans[id]; o != nil {
 			o.slots = e.Slots
+		}
+	case sfu.EventWanted:
+		if o := r.orphans[id]; o != nil {
+			o.wanted = e.Wanted
 		}
 	case sfu.EventClosed:
 		delete(r.orphans, id)
@@ -186,7 +193,7 @@ func (s *Server) restore(by *session, c *protocol.Connect, t ticket, now time.Ti
 	}
 	m := s.newMember(r, by, c, t)
 	m.restored = true
-	m.negotiation.restore(c.Resume.Tracks, o.slots)
+	m.negotiation.restore(c.Resume.Tracks, o)
 	welcome := s.welcome(m)
 	welcome.Resumed, welcome.Lost = true, true
 	r.advance(c.Resume.LastSeq, uint64(maxClockStep.Microseconds()))
@@ -199,7 +206,6 @@ func (s *Server) restore(by *session, c *protocol.Connect, t ticket, now time.Ti
 	}
 	delete(s.recovery.orphans, id)
 	m.negotiation.begin()
-	r.resendSlots(m)
 	r.returned(m)
 	return m, nil
 }

@@ -241,7 +241,7 @@ func (r *room) tellSlots(m *member) {
 		if err != nil || r.members[conn] == nil && !m.restored {
 			continue
 		}
-		msg.Slots = append(msg.Slots, protocol.Slot{MID: s.MID, ConnID: conn, Source: protocol.Source(s.Source)})
+		msg.Slots = append(msg.Slots, protocol.Slot{MID: s.MID, ConnID: conn, Source: protocol.Source(s.Source), Paused: s.Paused})
 	}
 	m.session.send(msg)
 }
