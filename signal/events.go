@@ -57,6 +57,7 @@ func (s *Server) mediaEvent(e sfu.Event) *member {
 	m := s.find(id.room, id.conn)
 	if m == nil && s.recovery != nil {
 		s.recovery.event(id, e)
+		s.settleGroup(id.room)
 	}
 	s.mu.Unlock()
 	if m == nil {
@@ -106,6 +107,9 @@ func (s *Server) mediaSynced(seen map[*member]struct{}) {
 	if r := s.recovery; r != nil && !r.isKnown {
 		r.isKnown = true
 		close(r.synced)
+		for id := range s.rooms {
+			s.settleGroup(id)
+		}
 	}
 }
 
