@@ -80,7 +80,7 @@ func (r *reading) next() bool {
 func (e *Estimator) status(seq, symbol uint16, r *reading) int64 {
 	received := symbol != rtcp.TypeTCCPacketNotReceived
 	timed := received && symbol != rtcp.TypeTCCPacketReceivedWithoutDelta && r.next()
-	s := &e.sent[seq%history]
+	s := e.slot(seq)
 	if s.seq != seq || s.state == sentUnused || s.state == sentAcked {
 		return -1
 	}

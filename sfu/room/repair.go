@@ -99,6 +99,9 @@ func (r *Room) repair(now time.Time, s *slot, seq uint16, out *Batch) bool {
 		return false
 	}
 	p := s.peer
+	if s.repaired == nil { // most slots never lose a packet
+		s.repaired = make([]repaired, repairMemory)
+	}
 	memory := &s.repaired[seq%repairMemory]
 	if memory.seq == seq && !memory.at.IsZero() && now.Sub(memory.at) < max(p.rtt, minRepairGap) {
 		return false // on its way
