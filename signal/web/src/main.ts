@@ -15,6 +15,7 @@ import { ScreenShare } from "./screen_share.ts";
 import type { StatsSource } from "./stats_panel.ts";
 import { messageScreen, problemScreen, startScreen } from "./start_screen.ts";
 import { TestHooks } from "./test_hooks.ts";
+import type { Shown } from "./tile.ts";
 
 const hooks = SOTTO_TEST_HOOKS ? new TestHooks() : null;
 
@@ -111,11 +112,11 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
   const render = (change: RosterChange): void => {
     const session = call.session;
     if (!session) return;
-    const trackOf = (connId: string, source: Source): MediaStreamTrack | null => {
-      const mid = session.slots.midOf(connId, source);
-      return mid === undefined ? null : (session.media.track(mid) ?? null);
+    const shownOf = (connId: string, source: Source): Shown => {
+      const slot = session.slots.of(connId, source);
+      return { track: slot ? (session.media.track(slot.mid) ?? null) : null, paused: slot?.paused ?? "" };
     };
-    screen.people(session.roster.all(), change, trackOf, session.media.audioTracks());
+    screen.people(session.roster.all(), change, shownOf, session.media.audioTracks());
   };
   const call = new Call({ roomId: room.roomId, token: room.token, name, local, share }, () => newWorker(room.secret), {
     people: render,

@@ -12,6 +12,7 @@ export const subprotocol = "sotto.v1";
 
 const maxPeers = 256;
 const maxSlots = 128;
+const maxLayers = 8;
 const sources: readonly string[] = ["mic", "camera", "screen", "screen_audio"] satisfies Source[];
 
 export interface TrackState {
@@ -29,6 +30,18 @@ export interface Slot {
   mid: string;
   connId: string;
   source: Source;
+  /** Why no picture comes; "" while one comes. */
+  paused: Pause;
+}
+
+/** hidden: this client asked for it; bandwidth: not even the lowest layer fits; publisher: nothing is sent. */
+export type Pause = "" | "hidden" | "bandwidth" | "publisher";
+
+/** What anybody wants of an own source: how many of its layers, the lowest first, and in which codec; "" is any. */
+export interface Wanted {
+  source: Source;
+  layers: number;
+  codec: string;
 }
 
 export interface Welcome {
@@ -53,6 +66,7 @@ export type ServerMessage =
   | { type: "peer_tracks"; connId: string; tracks: TrackState[] }
   | { type: "answer"; id: number; sdp: string }
   | { type: "slots"; slots: Slot[] }
+  | { type: "wanted"; tracks: Wanted[] }
   | { type: "error"; id: number | null; code: string; message: string; fatal: boolean }
   | { type: "unknown" };
 
@@ -117,6 +131,8 @@ export function decode(text: string): ServerMessage {
       return { type: "answer", id: id(m), sdp: string(m, "sdp") };
     case "slots":
       return { type: "slots", slots: list(m, "slots", maxSlots, slot) };
+    case "wanted":
+      return { type: "wanted", tracks: wanted(m) };
     case "error":
       return {
         type: "error",
@@ -137,7 +153,27 @@ function peer(value: unknown): Peer {
 
 function slot(value: unknown): Slot {
   const m = fields(value, "slot");
-  return { mid: string(m, "mid"), connId: string(m, "conn_id"), source: source(m) };
+  return { mid: string(m, "mid"), connId: string(m, "conn_id"), source: source(m), paused: pause(optionalString(m, "paused")) };
+}
+
+function pause(word: string): Pause {
+  switch (word) {
+    case "":
+    case "hidden":
+    case "bandwidth":
+      return word;
+    default:
+      return "publisher"; // another one is of a newer service
+  }
+}
+
+/** wanted skips sources that this client does not know. */
+function wanted(m: Fields): Wanted[] {
+  return list(m, "tracks", 16, (value) => {
+    const t = fields(value, "track");
+    const name = string(t, "source");
+    return isSource(name) ? { source: name, layers: integer(t, "layers", maxLayers), codec: optionalString(t, "codec") } : null;
+  }).filter((t) => t !== null);
 }
 
 /** tracks skips sources that this client does not know. */

@@ -14,6 +14,7 @@ import type { Source } from "./protocol.ts";
 import { nameOf, type Member, type RosterChange } from "./roster.ts";
 import { canShare, type ScreenShare } from "./screen_share.ts";
 import { StatsPanel, type StatsSource } from "./stats_panel.ts";
+import type { Shown } from "./tile.ts";
 import { AudioOutput, showTrack } from "./video.ts";
 import type { TileView } from "./wishes.ts";
 
@@ -104,12 +105,12 @@ export class RoomScreen {
     };
     this.ends.push(local.subscribe(render), share.subscribe(render), deviceKeys(local), shortcuts(this.keys()));
     render();
-    this.people([], { changed: true }, () => null, []);
+    this.people([], { changed: true }, () => ({ track: null, paused: "" }), []);
   }
 
   /** people shows who is here; audioTracks are those of all audio receivers. */
-  people(members: readonly Member[], change: RosterChange, trackOf: (connId: string, source: Source) => MediaStreamTrack | null, audioTracks: readonly MediaStreamTrack[]): void {
-    this.grid.update(members, trackOf);
+  people(members: readonly Member[], change: RosterChange, shownOf: (connId: string, source: Source) => Shown, audioTracks: readonly MediaStreamTrack[]): void {
+    this.grid.update(members, shownOf);
     this.audio.show(audioTracks);
     this.stage.classList.toggle("is-alone", members.length === 0);
     if (change.joined) this.announceJoin(change.joined);

@@ -195,6 +195,9 @@ export class Session {
       case "slots":
         if (!this.mediaPending) this.fill(m.slots);
         break;
+      case "wanted":
+        if (!this.mediaPending) this.media.restrict(m.tracks);
+        break;
       case "peer_joined":
         // The worker answers with the own key, whether the peer is news or back.
         this.worker.post({ type: "peer_joined", connId: m.connId, leaf: m.leaf });
