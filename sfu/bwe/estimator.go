@@ -198,7 +198,12 @@ func (e *Estimator) judge(at time.Duration) {
 		e.rate = max(e.rate, unit.Bitrate(float64(capacity)*besideRival))
 	case fine:
 	}
-	if over := e.loss.evaluate(int64(at), e.delay.calm()); over {
+	calm := e.delay.calm()
+	if from := e.loss.vain(int64(at), e.est.Acked, calm); from != 0 {
+		e.loss.rate, e.rate, e.proven = max(e.loss.rate, from), max(e.rate, from), max(e.proven, from)
+	}
+	if over := e.loss.evaluate(int64(at), calm); over {
+		e.loss.watch(int64(at), e.est.Keep, e.est.Acked)
 		e.loss.rate = max(unit.Bitrate(float64(min(e.est.Acked, e.est.Keep))*afterLoss), e.cfg.Min)
 		e.lower(e.rate)
 		e.proven = min(e.proven, e.loss.rate)

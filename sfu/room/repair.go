@@ -67,7 +67,7 @@ func (r *Room) onNACK(now time.Time, p *peer, n *rtcp.TransportLayerNack, asked 
 		r.stats.FeedbackInvalid++
 		return asked
 	}
-	p.repairs.rate = p.estimator.Estimate().Keep / 10
+	p.repairs.rate = repairBudget(p.estimator.Estimate())
 	for _, pair := range n.Nacks {
 		seq, rest := pair.PacketID, pair.LostPackets
 		for more := true; more; {
