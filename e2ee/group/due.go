@@ -17,10 +17,10 @@ const (
 	rankFirst = 100 * time.Millisecond
 	rankStep  = 300 * time.Millisecond
 	// Commits that only add follow each other not before addSpacing; in a rush,
-	// when the last one added several, not before rushSpacing, so that one epoch
-	// takes many in. Who has waited patience is not held up by either.
+	// when the last one added several, not before rushSpacing: what comes within
+	// two seconds takes five commits. Who has waited patience is not held up.
 	addSpacing  = 400 * time.Millisecond
-	rushSpacing = 600 * time.Millisecond
+	rushSpacing = 540 * time.Millisecond
 	rush        = 3
 	spacingStep = 150 * time.Millisecond
 	patience    = 1500 * time.Millisecond
