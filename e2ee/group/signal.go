@@ -33,6 +33,7 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 	if !g.connected {
 		return ErrOrder
 	}
+	g.commits.unanswered = 0
 	if lost {
 		if err := g.awaitPeers(peers); err != nil {
 			return err
@@ -169,12 +170,16 @@ func (g *Group) Stale(now time.Time, at *Position, out *Actions) {
 	if !g.connected {
 		return
 	}
+	g.commits.answered()
 	if at == nil {
 		// No group, or not known yet after a restart: a Position follows.
 		g.unsettled = true
 		if g.founding != nil {
 			g.founding.sent = false
 		}
+		return
+	}
+	if g.commits.unanswered > 0 {
 		return
 	}
 	if g.pending != nil && g.grouped && *at == g.at {

@@ -126,11 +126,7 @@ func TestAttack18_restartInStorm(t *testing.T) {
 				m.signing = time.Duration(w.rng.IntN(5)) * time.Millisecond
 				all = append(all, m)
 				w.at(time.Duration(w.rng.IntN(1500))*time.Millisecond, func() {
-					if !w.service.restarted {
-						m.connect()
-					} else {
-						m.closed = true // it would try again later
-					}
+					m.connect()
 				})
 			}
 			w.at(time.Duration(w.rng.IntN(800))*time.Millisecond, all[1].leave)

@@ -373,6 +373,7 @@ func (c *client) hears(data []byte) {
 		before := c.g.Epoch()
 		defer func() {
 			if h.Type != link.TypeApp {
+				_ = 0
 				c.w.t.Logf("%v %s hears %d of %s slot %d epoch %d: epoch %d -> %d, slot %d, doubt %v", c.w.now.Sub(start), c.name, h.Type, c.w.nameOf(h.From), h.Slot, h.Epoch, before, c.g.Epoch(), c.g.at.Slot, c.g.doubt.on)
 			}
 		}()
@@ -380,7 +381,12 @@ func (c *client) hears(data []byte) {
 	seq := binary.BigEndian.Uint64(data)
 	c.lastSeq = seq
 	c.inbox = append(c.inbox, data)
-	c.do(func(out *Actions) { c.g.Envelope(c.w.now, data, out) })
+	c.do(func(out *Actions) {
+		err := c.g.Envelope(c.w.now, data, out)
+		if h, _, _ := link.ParseEnvelope(data[8:]); err != nil && c.w.trace && h.Type != link.TypeApp {
+			c.w.t.Logf("%v %s: %v", c.w.now.Sub(start), c.name, err)
+		}
+	})
 }
 
 // crash ends a client without a word; leave says goodbye.
