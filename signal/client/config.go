@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"sotto/e2ee/link"
+	"sotto/e2ee/sframe"
 	"sotto/signal/client/clips"
 	"sotto/signal/protocol"
 )
@@ -58,6 +59,8 @@ type Config struct {
 	Clip *clips.Clip
 	// Synthetic, when set, replaces the clip's video by frames of a given rate that carry their send time.
 	Synthetic *Synthetic
+	// Codecs are the video codecs that can be received and, with a Synthetic source, sent; nil is VP8. A clip is VP8.
+	Codecs []sframe.Codec
 	// AudioSlots and VideoSlots are how many tracks can be received at the same time.
 	AudioSlots, VideoSlots int
 
@@ -106,6 +109,9 @@ func (c *Config) complete() (host string, _ error) {
 	}
 	if c.MediaKeys == nil {
 		c.MediaKeys = c.Keys
+	}
+	if c.Codecs == nil {
+		c.Codecs = []sframe.Codec{sframe.VP8}
 	}
 	if c.Name == "" {
 		c.Name = "sotto-native"

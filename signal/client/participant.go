@@ -39,6 +39,8 @@ type Participant struct {
 	lastID  atomic.Uint32
 	count   counters
 
+	offering sync.Mutex // held from an offer to its answer; before mu
+
 	mu         sync.Mutex
 	peers      map[protocol.ConnID]*protocol.Peer
 	bound      map[string]room.Slot // by mid
@@ -158,7 +160,7 @@ func (p *Participant) welcome(m *protocol.Welcome) error {
 
 // negotiate makes the peer connection, offers all media sections and waits until media is connected.
 func (p *Participant) negotiate(ctx context.Context) error {
-	pc, err := newPeerConnection(p.cfg.Engine)
+	pc, err := newPeerConnection(p.cfg.Engine, p.cfg.Codecs)
 	if err != nil {
 		return fmt.Errorf("client: peer connection: %w", err)
 	}
@@ -196,7 +198,10 @@ func (p *Participant) negotiate(ctx context.Context) error {
 			}
 		}
 	}
-	if err := p.exchange(ctx); err != nil {
+	p.offering.Lock()
+	err = p.exchange(ctx)
+	p.offering.Unlock()
+	if err != nil {
 		return err
 	}
 	select {
@@ -212,7 +217,7 @@ func (p *Participant) negotiate(ctx context.Context) error {
 	return nil
 }
 
-// exchange sends the offer and sets the answer.
+// exchange sends an offer and sets the answer; offering is held.
 func (p *Participant) exchange(ctx context.Context) error {
 	offer, err := p.pc.CreateOffer(nil)
 	if err != nil {
@@ -235,6 +240,16 @@ func (p *Participant) exchange(ctx context.Context) error {
 	answer, ok := reply.(*protocol.Answer)
 	if !ok {
 		return fmt.Errorf("%w: instead of an answer", ErrProtocol)
+	}
+	if p.camera != nil {
+		pt, err := chosenPT(answer.SDP, p.cameraSection.Mid())
+		if err != nil {
+			return err
+		}
+		if p.cfg.Synthetic == nil {
+			pt = payloadVP8
+		}
+		p.camera.use(pt)
 	}
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}); err != nil {
 		return fmt.Errorf("%w: answer: %w", ErrProtocol, err)
