@@ -7,7 +7,6 @@ import (
 	"flag"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -145,29 +144,57 @@ func TestFloorSource_sealsEveryPacketOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	f, err := newFloorSource([]netip.AddrPort{conn.LocalAddr().(*net.UDPAddr).AddrPort()}, framePackets)
+	s := Scenario{Rooms: 1, Publishers: 1, Subscribers: 1, Video: "synthetic", KbitPerSec: compareKbit}
+	f, err := newFloorSource(s.load([]string{conn.LocalAddr().String()}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.bind.Close()
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	b := make([]byte, 2048)
+	const packets = 6 // 6,250 bytes
 	for frame := range 3 {
-		if err := f.frame(); err != nil {
+		if err := f.burst(0); err != nil {
 			t.Fatal(err)
 		}
-		for i := range framePackets {
+		for i := range packets {
 			n, _, err := conn.ReadFromUDPAddrPort(b)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if seq := binary.BigEndian.Uint16(b[2:]); n != floorPacket+16 || int(seq) != frame*framePackets+i {
+			if seq := binary.BigEndian.Uint16(b[2:]); n != floorVideo+16 || int(seq) != frame*packets+i {
 				t.Errorf("frame %d, packet %d: %d bytes, number %d", frame, i, n, seq)
 			}
 		}
 	}
-	if f.sent.Load() != 3*framePackets {
+	if f.sent.Load() != 3*packets {
 		t.Errorf("%d sent", f.sent.Load())
+	}
+}
+
+// TestLoad_isWhatTheScenarioForwards compares packets per second.
+func TestLoad_isWhatTheScenarioForwards(t *testing.T) {
+	for _, tt := range []struct {
+		s    Scenario
+		want float64
+	}{
+		{Scenario{Rooms: 1, Publishers: 1, Subscribers: 100, Video: "synthetic", KbitPerSec: 1500}, 18_000},
+		{Scenario{Rooms: 1, Publishers: 10, Meeting: true, Video: "synthetic", KbitPerSec: 1500, Audio: true}, 90 * (180 + 50)},
+		{Scenario{Rooms: 20, Publishers: 5, Meeting: true, Video: "synthetic", KbitPerSec: 250}, 20 * 20 * 30},
+		{Scenario{Rooms: 1, Publishers: 50, Meeting: true, Video: "none", Audio: true}, 50 * 49 * 50},
+	} {
+		sum, receivers := 0.0, tt.s.Rooms*tt.s.receivers()
+		for _, f := range tt.s.load(make([]string, receivers)).Flows {
+			for _, i := range f.To {
+				if i < 0 || i >= receivers {
+					t.Fatalf("%+v: receiver %d of %d", tt.s, i, receivers)
+				}
+			}
+			sum += f.PerSecond * float64(f.Packets*len(f.To))
+		}
+		if sum != tt.want {
+			t.Errorf("%+v: %.0f packets/s, want %.0f", tt.s, sum, tt.want)
+		}
 	}
 }
 
