@@ -65,6 +65,9 @@ func options(changes []mls.Proposal, path bool) mls.CommitOptions {
 // post sends the pending commit.
 func (g *Group) post(now time.Time, out *Actions) {
 	p := g.pending
+	if now.Sub(g.commits.askedAt) >= repostAfter {
+		g.commits.unanswered = 0 // those answers are lost
+	}
 	p.sentAt, g.commits.askedAt = now, now
 	h := link.Header{Type: link.TypeCommit, Gen: g.gen, Group: g.at.Group, Slot: p.slot, Epoch: p.epoch}
 	envelope, err := g.sealer.Seal(h, p.committed.Message)
@@ -94,6 +97,8 @@ func (g *Group) post(now time.Time, out *Actions) {
 // counter of envelopes only rises; the service takes the first that fits.
 func (g *Group) repost(now time.Time, out *Actions) {
 	if len(g.pending.envelopes) > maxReposts {
+		g.pending = nil
+		g.distrust(now, false, out)
 		return
 	}
 	g.post(now, out)
@@ -249,8 +254,12 @@ func (g *Group) removed(now time.Time, by mls.LeafIndex, changes []mls.Change, o
 			return
 		}
 	}
-	g.lose(now, out) // the service says that this client was gone, and it is not
+	// The service says that this client is gone, and it is not; or the committer
+	// lies, and the others refuse. They add it again in either case.
+	g.distrust(now, false, out)
+	g.doubt.ahead = true
 }
 
-// gone reports whether a connection is not in the room.
-func (g *Group) gone(conn link.ConnID) bool { return conn != g.cfg.Conn && !g.roster[conn] }
+// gone reports whether a connection is not in the room. Of this client only the
+// others can say that.
+func (g *Group) gone(conn link.ConnID) bool { return !g.roster[conn] }

@@ -139,7 +139,9 @@ func (g *Group) follow(now time.Time, group *mls.Group, changes []mls.Change, me
 	g.switches = append(g.switches, switching{next.number, now.Add(sendDelay)})
 	g.tellChanges(now, last, next, &s, out)
 	g.commits.followed(now, &s)
-	if g.doubt.on {
+	if g.doubt.silent {
+		g.doubt.since = now // only being heard again ends it
+	} else if g.doubt.on {
 		g.trust(out)
 	}
 	if next.policy.gen != last.policy.gen {

@@ -50,7 +50,7 @@ func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) {
 			earliest(at)
 		}
 	}
-	if g.pending != nil && len(g.pending.envelopes) <= maxReposts {
+	if g.pending != nil {
 		earliest(g.pending.sentAt.Add(repostAfter))
 	}
 	return next

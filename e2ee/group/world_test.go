@@ -154,12 +154,15 @@ type client struct {
 	beating   bool
 	mute      func(h link.Header) bool // drops messages on their way to the service
 	lies      bool                     // for tests of insiders
+	unsure    bool                     // somebody claims that it is gone
 	// shadow is a state of a greedy client that its Group does not know of: it has
 	// no rules, and nobody erases it.
 	greedy bool
 	shadow *mls.Group
 	hook   func(out *Actions)
-	skew   time.Duration // of its clock
+	// intercept keeps what arrives from the group.
+	intercept func(data []byte) bool
+	skew      time.Duration // of its clock
 
 	keys     map[uint64]Keys
 	sendWith uint64
@@ -399,6 +402,9 @@ func (c *client) hears(data []byte) {
 			}
 		}()
 	}
+	if c.intercept != nil && c.intercept(data) {
+		return
+	}
 	if h, _, _ := link.ParseEnvelope(data[8:]); c.greedy && h.Type == link.TypeWelcome {
 		_, message, _ := must(c.w.keys.Opener(h.From)).Open(data[8:])
 		for _, inv := range c.g.invites {
@@ -568,7 +574,9 @@ type service struct {
 	claims     []*ticket
 	forked     bool // it equivocates
 	// filter decides what reaches whom; nil: everything.
-	filter func(to *client, h link.Header) bool
+	filter     func(to *client, h link.Header) bool
+	equivocate bool // it accepts whatever comes for the slot before
+	echoes     int  // how often everything is delivered once more
 	// spoil makes it turn a bit of every Welcome.
 	spoil bool
 	// accepts is called with each accepted commit before it is relayed.
@@ -821,7 +829,9 @@ func (s *service) deliver(x *seat, data []byte) {
 		x.backlog = x.backlog[1:]
 	}
 	if !x.away {
-		x.c.receive(func() { x.c.hears(data) })
+		for range 1 + s.echoes {
+			x.c.receive(func() { x.c.hears(data) })
+		}
 	}
 }
 
@@ -863,6 +873,10 @@ func (s *service) binary(c *client, m []byte) {
 		}
 		s.relay(h, envelope, func(y *seat) bool { return y != x })
 	case link.TypeCommit:
+		again := s.equivocate && h.Slot == s.slot-1
+		if again {
+			s.slot--
+		}
 		if !s.grouped || s.recovering || h.Group != s.gi || h.Slot != s.slot || !x.member || !x.coms.take(s.w.now, 2) {
 			s.stale(c)
 			return
