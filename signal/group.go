@@ -38,6 +38,9 @@ func (r *room) handshake(from *member, by *session, h protocol.EnvelopeHeader, e
 	p.number(seq)
 	if h.Type == protocol.EnvelopeKP {
 		r.broadcast(from, p)
+		if r.position() == nil { // it was the last that had not lost the group
+			r.tell(nil, &protocol.Group{})
+		}
 		return
 	}
 	r.broadcast(nil, p)
