@@ -31,8 +31,9 @@ type plan struct {
 // is written at once, so that the first peers of a large room do not wait for the last; the rest waits for flush.
 func (s *Shard) emit(now time.Time) {
 	s.address()
-	for _, p := range s.addressed {
-		s.serve(p)
+	s.turn++ // somebody else comes first each time, where the last ones wait or a full buffer takes no more
+	for i, n := 0, len(s.addressed); i < n; i++ {
+		s.serve(s.addressed[(i+s.turn)%n])
 		if s.endpoint.Full() {
 			s.flush()
 		}

@@ -105,6 +105,7 @@ type Shard struct {
 	feedback  []rtcp.Packet // scratch of receiveRTCP
 	plans     []plan        // of the batch's sends
 	addressed []*peer       // those with sends, in the order of their first
+	turn      int           // whose turn it is to be the first
 	runs      []run         // of one peer
 	sounds    []int32       // plans of its audio
 	rtcpTo    []*peer       // peers with RTCP in this round

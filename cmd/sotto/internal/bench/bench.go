@@ -130,15 +130,7 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	if o.compare {
 		return compare(ctx, o, stdout)
 	}
-	var target server
-	switch {
-	case o.url != "":
-		target = &running{address: o.url, pid: o.pid}
-	case o.inProcess:
-		target, err = startHere(o.setup)
-	default:
-		target, err = startChild(o.setup)
-	}
+	target, err := o.target()
 	if err != nil {
 		return err
 	}
@@ -153,6 +145,17 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		return e.Encode(result)
 	}
 	return result.print(stdout)
+}
+
+// target is the server to be measured.
+func (o *options) target() (server, error) {
+	switch {
+	case o.url != "":
+		return &running{address: o.url, pid: o.pid}, nil
+	case o.inProcess:
+		return startHere(o.setup)
+	}
+	return startChild(o.setup)
 }
 
 func (s *Scenario) synthetic() *client.Synthetic {

@@ -129,6 +129,27 @@ func TestRun_measuresTheNaiveForwarder(t *testing.T) {
 	}
 }
 
+// TestDisturb_harmsNobody runs the phases: nobody else loses a packet, and the junk is counted by name. Latencies are for who
+// runs it by hand.
+func TestDisturb_harmsNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	var out bytes.Buffer
+	if err := Run(t.Context(), strings.Fields("-in-process -disturb -subscribers 3 -duration 500ms -rate 300"), &out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 5 || !strings.Contains(lines[2], "unknown_address:") || !strings.Contains(lines[2], "stun_malformed:") {
+		t.Fatalf("%s", &out)
+	}
+	for _, line := range lines[1:] {
+		if !strings.Contains(line, " lost 0 ") {
+			t.Errorf("%s", line)
+		}
+	}
+}
+
 func TestCompare_takesOneScenarioOnly(t *testing.T) {
 	for _, args := range []string{"-meeting 5", "-audio", "-video clip", "-rate 300", "-publishers 2", "-subscribers 0"} {
 		if err := Run(t.Context(), strings.Fields("-compare "+args), io.Discard); !errors.Is(err, errUsage) {

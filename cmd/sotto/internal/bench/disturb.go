@@ -42,7 +42,7 @@ func disturb(ctx context.Context, o options, stdout io.Writer) error {
 	if o.scenario.Subscribers < 2 {
 		return fmt.Errorf("%w: -disturb needs two subscribers", errUsage)
 	}
-	target, err := startChild(o.setup)
+	target, err := o.target()
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func disturb(ctx context.Context, o options, stdout io.Writer) error {
 	}
 	last := r.sockets[len(r.sockets)-1]
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "phase\tforwarding p50\tp99\tframe p99\tlost by others\tCPU\tmemory\tdrops")
+	fmt.Fprintln(t, "phase\tforwarding p50\tp99\tframe p99\tothers\tCPU\tmemory\tdrops")
 	for _, phase := range []struct {
 		name  string
 		begin func() (end func(), err error)
@@ -87,7 +87,7 @@ func disturb(ctx context.Context, o options, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "%s\t%v\t%v\t%.1f ms\t%d\t%.3f\t%.1f MB\t%v\n", phase.name, result.ForwardP50, result.ForwardP99,
+		fmt.Fprintf(t, "%s\t%v\t%v\t%.1f ms\tlost %d \t%.3f\t%.1f MB\t%v\n", phase.name, result.ForwardP50, result.ForwardP99,
 			float64(result.Latency.P99)/1e6, result.PacketsLost, result.ServerCPU, float64(result.Resident)/1e6, result.Drops)
 		if err := pause(ctx, time.Second); err != nil { // let it settle
 			return err
