@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"crypto/subtle"
+	"errors"
 	"time"
 
 	"sotto/signal/protocol"
@@ -245,7 +246,7 @@ func (g *Group) dismiss(c *conn) {
 
 // refusalOf tells a lost race from a log that failed.
 func refusalOf(err error, moved Refusal) Refusal {
-	if err == ErrMoved {
+	if errors.Is(err, ErrMoved) {
 		return moved
 	}
 	return LogFailed
