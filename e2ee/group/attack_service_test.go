@@ -158,7 +158,7 @@ func TestGroup_silenceEnds(t *testing.T) {
 		}
 	}
 	w.service.filter = nil
-	w.settle(15*time.Second, all...)
+	w.until(20*time.Second, "agreement", func() bool { return settled(w.live()...) })
 	// One of two who sleeps does not lock the other out for good.
 	w = newWorld(t, 14)
 	pair := w.room(2)

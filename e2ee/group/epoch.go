@@ -97,14 +97,12 @@ func (g *Group) install(now time.Time, e *epoch, out *Actions) error {
 		return err
 	}
 	// Two lines of a group may have epochs of one number, after a restart of the
-	// service; and another group has them all again.
+	// service. The new keys replace the old ones.
 	g.old = slices.DeleteFunc(g.old, func(o *epoch) bool {
-		if o.number != e.number {
-			return false
+		if o.number == e.number {
+			o.group.Erase()
 		}
-		o.group.Erase()
-		out.Forget = append(out.Forget, o.number)
-		return true
+		return o.number == e.number
 	})
 	keys := Keys{Epoch: e.number, Base: [16]byte(base), Leaf: e.own}
 	clear(base)

@@ -105,6 +105,9 @@ func (g *Group) message(now time.Time, h link.Header, data []byte, out *Actions)
 	if received.Kind != mls.KindApplication || p == nil || p.Conn != h.From {
 		return ErrEnvelope
 	}
+	if g.cur != nil && g.cur.byConn(p.Conn) == nil {
+		return ErrNotMember // removed since: nothing more is heard of it
+	}
 	kind, body, err := decodeMessage(received.Data)
 	if err != nil {
 		return err

@@ -137,24 +137,25 @@ func short(b []byte) []byte { return b[:min(len(b), 3)] }
 
 // client is one start of one person's client.
 type client struct {
-	w         *world
-	name      string
-	identity  ed25519.PrivateKey
-	conn      link.ConnID
-	token     link.HostToken
-	g         *Group
-	closed    bool
-	broken    bool // its connection is
-	inTransit int
-	lastIn    time.Time // FIFO in both directions
-	lastOut   time.Time
-	delay     time.Duration
-	signing   time.Duration
-	tickAt    time.Time
-	beating   bool
-	mute      func(h link.Header) bool // drops messages on their way to the service
-	lies      bool                     // for tests of insiders
-	unsure    bool                     // somebody claims that it is gone
+	w          *world
+	name       string
+	identity   ed25519.PrivateKey
+	conn       link.ConnID
+	token      link.HostToken
+	g          *Group
+	closed     bool
+	broken     bool // its connection is
+	inTransit  int
+	lastIn     time.Time // FIFO in both directions
+	lastOut    time.Time
+	delay      time.Duration
+	signing    time.Duration
+	tickAt     time.Time
+	beating    bool
+	mute       func(h link.Header) bool // drops messages on their way to the service
+	lies       bool                     // for tests of insiders
+	unsure     bool                     // somebody claims that it is gone
+	falseSigns int
 	// shadow is a state of a greedy client that its Group does not know of: it has
 	// no rules, and nobody erases it.
 	greedy bool
@@ -263,7 +264,15 @@ func (c *client) act(out *Actions) {
 				return
 			}
 			c.do(func(out *Actions) {
-				if err := c.g.Signed(c.now(), s.ID, ed25519.Sign(c.identity, s.Message), out); err != nil {
+				signature := ed25519.Sign(c.identity, s.Message)
+				if c.falseSigns > 0 {
+					c.falseSigns--
+					if err := c.g.Signed(c.now(), s.ID, make([]byte, 64), out); err != ErrSignature {
+						w.t.Errorf("%s: false signature: %v", c.name, err)
+					}
+					return
+				}
+				if err := c.g.Signed(c.now(), s.ID, signature, out); err != nil {
 					w.t.Errorf("%s: signed: %v", c.name, err)
 				}
 			})
@@ -587,6 +596,7 @@ type service struct {
 type seat struct {
 	c       *client
 	member  bool
+	behind  bool // a member that has asked to be added again
 	away    bool
 	lost    bool // since a restart, not yet back
 	backlog [][]byte
@@ -680,8 +690,16 @@ func (s *service) left(c *client, _ string) {
 	}
 	s.room = slices.Delete(s.room, i, i+1)
 	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerLeft(o.now(), c.conn, out) }) })
-	if s.grouped && !slices.ContainsFunc(s.room, func(x *seat) bool { return x.member }) {
+	s.forgetDead()
+}
+
+// forgetDead forgets a group in which nobody is left who could commit.
+func (s *service) forgetDead() {
+	if s.grouped && !s.recovering && !slices.ContainsFunc(s.room, func(x *seat) bool { return x.member && !x.behind }) {
 		s.grouped = false
+		for _, x := range s.room {
+			x.member, x.behind = false, false
+		}
 		s.tell()
 	}
 }
@@ -859,7 +877,7 @@ func (s *service) binary(c *client, m []byte) {
 		}
 		s.grouped, s.gi, s.slot, s.tag = true, h.Group, 0, [16]byte(h.To)
 		for _, y := range s.room {
-			y.member = y == x
+			y.member, y.behind = y == x, false
 		}
 		s.relay(h, envelope, everybody)
 		s.tickets()
@@ -872,6 +890,10 @@ func (s *service) binary(c *client, m []byte) {
 			return
 		}
 		s.relay(h, envelope, func(y *seat) bool { return y != x })
+		if x.member {
+			x.behind = true
+			s.forgetDead()
+		}
 	case link.TypeCommit:
 		again := s.equivocate && h.Slot == s.slot-1
 		if again {
@@ -883,6 +905,7 @@ func (s *service) binary(c *client, m []byte) {
 		}
 		s.slot++
 		s.commits++
+		x.behind = false
 		if s.accepts != nil {
 			s.accepts(h)
 		}
@@ -895,7 +918,7 @@ func (s *service) binary(c *client, m []byte) {
 			}
 			s.relay(w, bundle.Welcome, func(y *seat) bool {
 				listed := slices.Contains(bundle.Admits, y.c.conn)
-				y.member = y.member || listed
+				y.member, y.behind = y.member || listed, y.behind && !listed
 				return listed
 			})
 		}
