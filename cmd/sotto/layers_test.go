@@ -52,7 +52,7 @@ func rules() []rule {
 		{dir: "signal/protocol", reason: "the protocol is what clients and servers share: standard library only"},
 		{dir: "signal/rate", pure: true, reason: "limits are tested without waiting: time is a parameter"},
 		{dir: "signal/delivery", allow: []string{"sotto/signal/protocol", "sotto/signal/rate"}, pure: true, reason: "the order of a group's commits is decided by pure code that is tested with any interleaving; it sees clear headers and opens nothing"},
-		{dir: "signal/blob", allow: []string{"sotto/signal/protocol"}, reason: "the file store knows paths and bytes, and no rooms, clients or keys"},
+		{dir: "signal/blob", allow: []string{"sotto/signal/protocol"}, reason: "the file store knows names and bytes, and no clients or keys"},
 		{dir: "signal/token", reason: "who may join is decided by pure code on the standard library, so that it can be reviewed alone"},
 		{dir: "signal/web", reason: "the page's handler serves files and knows no rooms"},
 		{dir: "signal/web/build", allow: []string{"github.com/evanw/esbuild/..."}, reason: "the bundle is built by the Go toolchain alone"},
