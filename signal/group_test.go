@@ -76,6 +76,7 @@ func TestGroup_fromCreateToCommit(t *testing.T) {
 		c.getsGroup(nil)
 		c.commit(testGroup, 2)
 		c.getsStale(nil)
+		c.getsGroup(nil)
 		c.create(protocol.GroupInstance{7})
 		c.gets(c, protocol.EnvelopeCreate, 0)
 
