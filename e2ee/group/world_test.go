@@ -21,7 +21,7 @@ import (
 // world is a room in virtual time: clients, the service between them, and the
 // faults of both.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	now     time.Time
 	rng     *rand.Rand
 	events  eventHeap
@@ -67,8 +67,10 @@ func (h *eventHeap) Pop() any {
 }
 
 // newWorld makes everything random follow from seed.
-func newWorld(t *testing.T, seed uint64) *world {
-	cryptotest.SetGlobalRandom(t, seed)
+func newWorld(t testing.TB, seed uint64) *world {
+	if t, ok := t.(*testing.T); ok {
+		cryptotest.SetGlobalRandom(t, seed)
+	}
 	w := &world{
 		t: t, now: start, rng: rand.New(rand.NewPCG(seed, 1)),
 		secret: link.NewSecret(), bases: map[string]link.ConnID{}, epochs: map[epochName][16]byte{}, nonces: map[string]bool{}, sizes: map[link.Type]int{},
