@@ -40,7 +40,7 @@
 //
 //	look at the socket again before sending        packets of a frame in a message 3.6 -> 6, CPU time -10 %
 //	read by a raw system call                      any other wakes the runtime's monitor with each burst: 11 % of the CPU time
-//	peer by peer instead of packet by packet       within the noise; but half the wait for the median subscriber
+//	peer by peer instead of packet by packet       within the noise; the first subscribers no longer wait for the last
 //	one outgoing memory instead of one a session   within the noise; 8 to 64 KiB less for each subscriber
 //	padding to equal lengths                       packets in a message 1.5 -> 3.9
 //	a sealer of our own instead of pion/srtp's     1 to 3 %; it stays since it refuses to use a nonce twice
