@@ -46,6 +46,8 @@ func rules() []rule {
 	list := []rule{
 		{dir: "sfu/room", allow: pureCore, pure: true, reason: "a room is a plain value owned by one goroutine; sockets, clocks and logs belong to the shard"},
 		{dir: "sfu/sim", allow: slices.Concat(pureCore, []string{"sotto/sfu/room"}), pure: true, reason: "the simulator runs a room in virtual time: what it measures must not depend on the machine"},
+		{dir: "sfu/sim/impair", allow: slices.Concat(pureCore, []string{"sotto/sfu/sim"}), pure: true, reason: "links that carry real packets are tested in virtual time too: the command has the clock"},
+		{dir: "cmd/impair", allow: []string{"sotto/sfu/unit", "sotto/sfu/sim", "sotto/sfu/sim/impair", "golang.org/x/sys/unix"}, reason: "the emulated network knows nothing of what is tested in it"},
 		{dir: "sfu/transport", allow: slices.Concat(pureCore, pionServer, []string{"golang.org/x/sys/unix"}), reason: "the transport is the only place that knows pion's server-side packages, and it knows nothing of rooms"},
 		{dir: "sfu/shard", allow: slices.Concat(pureCore, zapLogger, []string{"sotto/sfu/room", "sotto/sfu/transport"}), reason: "the shard joins room and transport and knows nothing of signaling"},
 		{dir: "sfu", allow: slices.Concat(pureCore, zapLogger, []string{"sotto/sfu/room", "sotto/sfu/transport", "sotto/sfu/shard"}), reason: "the node is used by signaling, not the other way round"},
