@@ -20,9 +20,9 @@ type pending struct {
 	sentAt    time.Time
 }
 
-// repostAfter is when a commit without any answer is posted again, as the same
-// commit in a new envelope.
 const (
+	// repostAfter is when a commit without any answer is posted again, as the same
+	// commit in a new envelope.
 	repostAfter = 5 * time.Second
 	maxReposts  = 4
 )
@@ -31,35 +31,35 @@ const (
 func (g *Group) commit(now time.Time, out *Actions) {
 	e := g.cur
 	changes, admits := g.collect(now)
-	signing, err := e.group.Commit(options(changes, now.Sub(g.lastPath) >= pathEvery))
+	options := mls.CommitOptions{Proposals: changes, Path: now.Sub(g.lastPath) >= pathEvery}
+	signing, err := e.group.Commit(options)
 	if err != nil {
 		// One of the newcomers does not fit: find out which.
 		g.sift(e)
 		if changes, admits = g.collect(now); len(changes) == 0 {
 			return
 		}
-		if signing, err = e.group.Commit(options(changes, false)); err != nil {
+		options.Proposals = changes
+		if signing, err = e.group.Commit(options); err != nil {
 			g.commits.refuse(now)
 			return
 		}
 	}
 	slot := g.at.Slot
+	// The task is dropped when another commit comes: the epoch is the same here.
 	sign(g, taskCommit, signing, out, func(now time.Time, c *mls.Committed, out *Actions) {
 		p := &pending{slot: slot, epoch: e.number, committed: c, admits: admits}
 		for _, proposal := range changes {
 			p.changes = append(p.changes, mls.Change{Proposal: proposal, Sender: e.group.Own()})
 		}
 		own := proposed{committer: e.group.Own(), conn: g.cfg.Conn, changes: p.changes}
-		if g.cur != e || acceptable(e.group, g.gone, own) != nil {
-			return // somebody came back meanwhile
+		if acceptable(e.group, g.gone, own) != nil {
+			g.commits.refuse(now) // somebody came back meanwhile
+			return
 		}
 		g.pending = p
 		g.post(now, out)
 	})
-}
-
-func options(changes []mls.Proposal, path bool) mls.CommitOptions {
-	return mls.CommitOptions{Proposals: changes, Path: path}
 }
 
 // post sends the pending commit.
@@ -189,16 +189,12 @@ func (g *Group) alien(now time.Time, h link.Header, out *Actions) error {
 	case g.doubt.on:
 		g.lose(now, out)
 	case h.Epoch > g.cur.number:
-		g.doubtOf(now, h.Epoch, out)
+		g.distrust(now, false, out)
+		g.doubt.ahead = true
 	default:
 		g.stats.CommitsRefused++
 	}
 	return ErrEnvelope
-}
-
-func (g *Group) doubtOf(now time.Time, epoch uint64, out *Actions) {
-	g.distrust(now, false, out)
-	g.doubt.ahead = epoch > g.cur.number
 }
 
 func (g *Group) refuseCommit(from link.ConnID, out *Actions) {

@@ -125,6 +125,7 @@ func (g *Group) follow(now time.Time, group *mls.Group, changes []mls.Change, me
 	}
 	last := g.cur
 	s := sortChanges(changes)
+	g.unseal()
 	if err := g.install(now, next, out); err != nil {
 		return err
 	}
@@ -292,9 +293,13 @@ func (g *Group) lose(now time.Time, out *Actions) {
 	if !g.wasMember {
 		g.wasMember, g.lostAt, g.stuck = true, now, false
 	}
+	if !g.doubt.on {
+		out.Notices = append(out.Notices, Notice{Code: NoticeOutOfSync})
+	}
 	g.doubt = doubt{}
 	g.pending = nil
-	g.dropTask(taskCommit, taskMessage)
+	g.dropTask(taskCommit)
+	g.unseal()
 	g.queue = slices.DeleteFunc(g.queue, func(q queued) bool { return q.kind == kindHeartbeat })
 	g.wishes = wishes{}
 	clear(g.beats)

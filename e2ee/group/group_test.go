@@ -255,6 +255,9 @@ func TestGroup_rotation(t *testing.T) {
 func TestGroup_messagesOverEpochs(t *testing.T) {
 	w := newWorld(t, 10)
 	all := w.room(4)
+	for _, c := range all {
+		c.signing = 4 * time.Millisecond
+	}
 	for i := range 40 {
 		c := all[i%4]
 		w.at(time.Duration(i)*25*time.Millisecond, func() {

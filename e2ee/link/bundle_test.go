@@ -154,7 +154,7 @@ func TestAliasSignature(t *testing.T) {
 
 func TestHostToken(t *testing.T) {
 	a, b := NewHostToken(), NewHostToken()
-	if a.Tag() == b.Tag() || a.Tag() != a.Tag() {
+	if a.Tag() == b.Tag() {
 		t.Error("tags")
 	}
 	if s := fmt.Sprintf("%v %s %#v", a, a, a); s != "[host token] [host token] [host token]" {
