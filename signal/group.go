@@ -88,6 +88,9 @@ func (r *room) accepted(from *member, refused delivery.Refusal) bool {
 		stale.GI, stale.Slot = &p.GI, &p.Slot
 	}
 	from.session.send(stale)
+	if refused == delivery.NotSettled {
+		from.waits = true
+	}
 	if refused == delivery.NoGroup {
 		from.session.send(&protocol.Group{}) // nothing is to be waited for
 	}
@@ -129,6 +132,7 @@ func (r *room) claim(m *member, c *protocol.GroupClaim) {
 	if r.group.Recovering() && r.collect == nil {
 		r.collect = time.AfterFunc(collectTime, r.settleGroup)
 	}
+	defer r.tellNoGroup(m)
 	if c == nil {
 		return
 	}
@@ -142,8 +146,18 @@ func (r *room) claim(m *member, c *protocol.GroupClaim) {
 	r.giveTicket(m) // it came late
 }
 
-// settleGroup ends the collecting of tickets and tells everybody the result. It
-// may be called too often.
+// tellNoGroup tells a member that is back after a restart that there is no
+// group, if that is known: its welcome could also mean that it is not. r.mu is
+// held.
+func (r *room) tellNoGroup(m *member) {
+	if m.restored && m.session != nil && r.position() == nil && !r.group.Recovering() {
+		m.session.send(&protocol.Group{})
+	}
+}
+
+// settleGroup ends the collecting of tickets and tells the result to everybody,
+// or that there is no group to those who wait to hear of it. It may be called
+// too often.
 func (r *room) settleGroup() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,11 +166,15 @@ func (r *room) settleGroup() {
 	}
 	r.stopCollecting()
 	r.group.Settle()
-	msg := &protocol.Group{}
 	if p := r.position(); p != nil {
-		msg.GI, msg.Slot = &p.GI, &p.Slot
+		r.tell(nil, &protocol.Group{GI: &p.GI, Slot: &p.Slot})
+		return
 	}
-	r.tell(nil, msg)
+	for _, m := range r.leaves {
+		if m != nil && m.session != nil && (m.restored || m.waits) {
+			m.session.send(&protocol.Group{})
+		}
+	}
 }
 
 // close ends what a room does by itself.

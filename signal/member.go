@@ -35,6 +35,7 @@ type member struct {
 	slots    []sfu.Slot       // what the node said last
 	outbox   outbox
 	restored bool // came back after a restart; its list of peers is still open
+	waits    bool // was refused after a restart, until the group is settled
 }
 
 // peer is the member as the others see it. room.mu is held.

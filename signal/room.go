@@ -128,6 +128,7 @@ func (r *room) attach(m *member, s *session, id uint32, after uint64, welcome *p
 	s.queue.replay(missed)
 	before, m.session = m.session, s
 	r.giveTicket(m) // the last one may have been lost
+	r.tellNoGroup(m)
 	if m.expiry != nil {
 		m.expiry.Stop()
 		m.expiry = nil
