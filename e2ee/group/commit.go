@@ -31,6 +31,10 @@ const (
 func (g *Group) commit(now time.Time, out *Actions) {
 	e := g.cur
 	changes, admits := g.collect(now)
+	if g.doubt.kind != trusted {
+		g.doubt.called = true
+		changes, admits = nil, nil // it may be in vain: nobody is to be drawn in
+	}
 	options := mls.CommitOptions{Proposals: changes, Path: now.Sub(g.lastPath) >= pathEvery}
 	signing, err := e.group.Commit(options)
 	if err != nil {
@@ -98,7 +102,7 @@ func (g *Group) post(now time.Time, out *Actions) {
 func (g *Group) repost(now time.Time, out *Actions) {
 	if len(g.pending.envelopes) > maxReposts {
 		g.pending = nil
-		g.distrust(now, false, out)
+		g.distrust(now, behind, out)
 		return
 	}
 	g.post(now, out)
@@ -131,7 +135,7 @@ func (g *Group) committed(now time.Time, h link.Header, data []byte, out *Action
 	}
 	g.dropTask(taskCommit)
 	if misplaced {
-		g.distrust(now, false, out)
+		g.distrust(now, behind, out)
 	}
 	if err != nil {
 		g.refuseCommit(h.From, out)
@@ -150,13 +154,13 @@ func (g *Group) committed(now time.Time, h link.Header, data []byte, out *Action
 func (g *Group) process(now time.Time, h link.Header, message []byte, out *Actions) error {
 	received, err := g.cur.group.Process(message)
 	if err != nil {
-		if g.doubt.on {
+		if g.doubt.kind > suspect {
 			g.lose(now, out)
 			return err
 		}
 		g.refuseCommit(h.From, out)
 		if onlyHere(err) {
-			g.distrust(now, false, out)
+			g.suspect(now, h.From, out)
 		}
 		return err
 	}
@@ -178,7 +182,21 @@ func (g *Group) process(now time.Time, h link.Header, message []byte, out *Actio
 		g.removed(now, received.Sender, c.Changes, out)
 		return nil
 	}
-	return g.follow(now, received.Group, c.Changes, message, out)
+	if err := g.follow(now, received.Group, c.Changes, message, out); err != nil {
+		return err
+	}
+	if k := g.doubt.kind; k == suspect || k == behind {
+		g.trust(out)
+	}
+	return nil
+}
+
+// suspect notes that a member's commit may be that of a later epoch.
+func (g *Group) suspect(now time.Time, by link.ConnID, out *Actions) {
+	if g.doubt.kind == trusted {
+		g.distrust(now, suspect, out)
+		g.doubt.by = by
+	}
 }
 
 // alien is a commit in another epoch than this client's. One from an earlier
@@ -186,11 +204,10 @@ func (g *Group) process(now time.Time, h link.Header, message []byte, out *Actio
 // is suspected to be; one from a later epoch is ground for suspicion.
 func (g *Group) alien(now time.Time, h link.Header, out *Actions) error {
 	switch {
-	case g.doubt.on:
+	case g.doubt.kind > suspect:
 		g.lose(now, out)
 	case h.Epoch > g.cur.number:
-		g.distrust(now, false, out)
-		g.doubt.ahead = true
+		g.suspect(now, h.From, out)
 	default:
 		g.stats.CommitsRefused++
 	}
@@ -214,7 +231,7 @@ func (g *Group) echo(now time.Time, h link.Header, data []byte, out *Actions) er
 		!slices.ContainsFunc(p.envelopes, func(e []byte) bool { return bytes.Equal(e, data) }) {
 		if g.cur != nil && h.Slot >= g.at.Slot {
 			g.at.Slot = h.Slot + 1
-			g.distrust(now, false, out) // given up, but accepted all the same
+			g.distrust(now, behind, out) // given up, but accepted all the same
 		}
 		return ErrEnvelope
 	}
@@ -252,8 +269,7 @@ func (g *Group) removed(now time.Time, by mls.LeafIndex, changes []mls.Change, o
 	}
 	// The service says that this client is gone, and it is not; or the committer
 	// lies, and the others refuse. They add it again in either case.
-	g.distrust(now, false, out)
-	g.doubt.ahead = true
+	g.distrust(now, behind, out)
 }
 
 // gone reports whether a connection is not in the room. Of this client only the

@@ -37,11 +37,6 @@ const (
 	// member renews its keys.
 	epochEvery = 10 * time.Minute
 	pathEvery  = time.Hour
-	// escapeAfter is how long members who are all in doubt, such as after a restart
-	// of the service, wait for others before one of them goes on by itself; and
-	// silentAfter those who are in doubt because they hear no others.
-	escapeAfter = time.Second
-	silentAfter = 5 * time.Second
 )
 
 // pace keeps own commits apart.
@@ -102,16 +97,11 @@ func (g *Group) commitDue(now time.Time) (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if g.doubt.on {
-		wait := escapeAfter
-		if g.doubt.silent {
-			wait = silentAfter
-		}
-		if !g.doubt.ahead {
-			earliest(g.doubt.since.Add(wait + time.Duration(g.rank(g.epochItem()))*rankStep))
-		}
-	} else {
+	switch {
+	case g.doubt.kind == trusted:
 		g.regular(now, earliest)
+	case g.doubt.kind == suspect && !g.doubt.called:
+		earliest(g.doubt.since.Add(callAfter + time.Duration(g.rank(g.epochItem()))*rankStep))
 	}
 	if ok && at.Before(g.commits.notBefore) {
 		at = g.commits.notBefore
@@ -297,7 +287,7 @@ func (g *Group) rank(item []byte) int {
 	rank := 0
 	for i := range g.cur.people {
 		p := &g.cur.people[i]
-		if p.Leaf == g.cur.own || !g.roster[p.Conn] || g.leaving(p) && !g.doubt.on {
+		if p.Leaf == g.cur.own || !g.roster[p.Conn] || g.leaving(p) {
 			continue // it cannot commit, or not that it is replaced
 		}
 		if h := rankHash(item, p.Leaf); bytes.Compare(h[:], own[:]) < 0 {

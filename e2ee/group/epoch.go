@@ -138,11 +138,6 @@ func (g *Group) follow(now time.Time, group *mls.Group, changes []mls.Change, me
 	g.switches = append(g.switches, switching{next.number, now.Add(sendDelay)})
 	g.tellChanges(now, last, next, &s, out)
 	g.commits.followed(now, &s)
-	if g.doubt.silent {
-		g.doubt.since = now // only being heard again ends it
-	} else if g.doubt.on {
-		g.trust(out)
-	}
 	if next.policy.gen != last.policy.gen {
 		return g.rotated(now, next, out)
 	}
@@ -239,7 +234,7 @@ func (g *Group) expire(now time.Time, out *Actions) {
 	for len(g.switches) > 0 && !now.Before(g.switches[0].at) {
 		e := g.switches[0].epoch
 		g.switches = g.switches[1:]
-		if g.cur != nil && !g.doubt.silent && !g.ended {
+		if g.cur != nil && g.doubt.kind != silent && !g.ended {
 			out.SendEpoch = append(out.SendEpoch, e)
 			g.stopped = false
 		}
@@ -259,10 +254,10 @@ func (g *Group) expire(now time.Time, out *Actions) {
 			}
 		}
 	}
-	if g.cur != nil && !g.doubt.on && len(g.invites) > 0 && now.Sub(g.admittedAt) >= inviteLife {
+	if g.cur != nil && g.doubt.kind == trusted && len(g.invites) > 0 && now.Sub(g.admittedAt) >= inviteLife {
 		g.dropInvites()
 	}
-	if g.wasMember && g.cur == nil && !g.stuck && now.Sub(g.lostAt) >= stuckAfter {
+	if at, ok := g.stuckAt(); ok && !now.Before(at) {
 		g.stuck = true
 		out.Notices = append(out.Notices, Notice{Code: NoticeStuck})
 	}
@@ -271,6 +266,18 @@ func (g *Group) expire(now time.Time, out *Actions) {
 			delete(g.arrived, conn)
 		}
 	}
+}
+
+// stuckAt is when to say that nobody adds this client again.
+func (g *Group) stuckAt() (at time.Time, ok bool) {
+	switch {
+	case g.stuck || g.ended:
+	case g.cur == nil:
+		return g.lostAt.Add(stuckAfter), g.wasMember
+	case g.doubt.kind == suspect || g.doubt.kind == behind:
+		return g.doubt.since.Add(stuckAfter), true
+	}
+	return at, false
 }
 
 // stop ends the sending of media until the next SendEpoch.
@@ -291,9 +298,9 @@ func (g *Group) lose(now time.Time, out *Actions) {
 	g.cur = nil
 	g.retire(now, e, oldAfterAdd, out)
 	if !g.wasMember {
-		g.wasMember, g.lostAt, g.stuck = true, now, false
+		g.wasMember, g.lostAt = true, now
 	}
-	if !g.doubt.on {
+	if g.doubt.kind == trusted {
 		out.Notices = append(out.Notices, Notice{Code: NoticeOutOfSync})
 	}
 	g.doubt = doubt{}

@@ -38,15 +38,16 @@ type Group struct {
 	sealer      *link.Sealer
 	openers     map[openerKey]*link.Opener
 
-	connected bool
-	ended     bool                 // removed for good
-	wasMember bool                 // has been in the group and fell out
-	lostAt    time.Time            // when it fell out
-	stuck     bool                 // NoticeStuck was given
-	unsettled bool                 // the service has been restarted and does not know its groups yet
-	roster    map[link.ConnID]bool // others who are in the room
-	awaited   map[link.ConnID]bool // not back yet since the service was restarted
-	departed  recent               // connections seen to leave
+	connected   bool
+	ended       bool      // removed for good
+	wasMember   bool      // has been in the group and fell out
+	lostAt      time.Time // when it fell out
+	stuck       bool      // NoticeStuck was given
+	unsettled   bool      // the service has been restarted and does not know its groups yet
+	unsettledAt time.Time
+	roster      map[link.ConnID]bool // others who are in the room
+	awaited     map[link.ConnID]bool // not back yet since the service was restarted
+	departed    recent               // connections seen to leave
 
 	grouped bool     // the room has a group
 	at      Position // of the room, if grouped; Slot counts what was received
@@ -126,7 +127,7 @@ func (g *Group) State() State {
 	switch {
 	case g.ended:
 		return StateRemoved
-	case g.cur != nil && !g.doubt.on:
+	case g.cur != nil && g.doubt.kind == trusted:
 		return StateMember
 	case g.cur != nil || g.wasMember:
 		return StateOutOfSync

@@ -127,11 +127,14 @@ func (g *Group) inviteSoon(now time.Time) {
 
 // asks reports whether this client wants to be added.
 func (g *Group) asks() bool {
-	return g.grouped && !g.unsettled && (g.cur == nil || g.doubt.on)
+	return g.grouped && !g.unsettled && (g.cur == nil || g.doubt.kind != trusted)
 }
 
 // invite makes and posts a key package.
 func (g *Group) invite(now time.Time, out *Actions) {
+	if g.doubt.kind == suspect {
+		g.doubt.kind = behind // nobody has called
+	}
 	g.inviteNum++
 	g.invitedAt, g.inviteAt = now, now.Add(inviteEvery)
 	if g.inviteNum > inviteTimes {
@@ -262,7 +265,7 @@ func (g *Group) welcomed(now time.Time, h link.Header, data []byte, out *Actions
 }
 
 func (g *Group) enter(now time.Time, h link.Header, data []byte, out *Actions) error {
-	if !g.grouped || h.Group != g.at.Group || g.cur != nil && !g.doubt.on || len(g.invites) == 0 || h.From == g.cfg.Conn {
+	if !g.grouped || h.Group != g.at.Group || g.cur != nil && g.doubt.kind == trusted || len(g.invites) == 0 || h.From == g.cfg.Conn {
 		return ErrEnvelope
 	}
 	message, err := g.open(h, data)
@@ -332,7 +335,7 @@ func (g *Group) admitted(now time.Time, e *epoch, out *Actions) error {
 	g.pending = nil
 	g.doubt = doubt{}
 	g.switches = nil
-	g.stopped = false
+	g.stopped, g.stuck = false, false
 	clear(g.absent)
 	clear(g.beats)
 	if err := g.install(now, e, out); err != nil {

@@ -104,9 +104,6 @@ func (g *Group) message(now time.Time, h link.Header, data []byte, out *Actions)
 	}
 	e := g.epochOf(h.Epoch)
 	if e == nil {
-		if g.doubt.on && h.Epoch > g.cur.number {
-			g.doubt.ahead = true
-		}
 		return ErrEnvelope
 	}
 	received, err := e.group.Process(sealed)

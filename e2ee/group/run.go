@@ -29,10 +29,13 @@ func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) {
 	if g.former != nil {
 		earliest(g.formerUntil)
 	}
-	if g.wasMember && g.cur == nil && !g.stuck {
-		earliest(g.lostAt.Add(stuckAfter))
+	if at, ok := g.stuckAt(); ok {
+		earliest(at)
 	}
-	if g.cur != nil && !g.doubt.silent {
+	if g.unsettled {
+		earliest(g.unsettledAt.Add(settleWithin))
+	}
+	if g.cur != nil && g.doubt.kind != silent {
 		for _, b := range g.beats {
 			if t := b.at.Add(g.silenceAfter()); t.After(now) {
 				earliest(t)
@@ -59,12 +62,19 @@ func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) {
 	return next
 }
 
+// settleWithin is how long after a restart the service takes to know where its
+// groups stand, generously.
+const settleWithin = 6 * time.Second
+
 // run does what is due. Every event ends with it.
 func (g *Group) run(now time.Time, out *Actions) {
 	if !g.connected || g.ended {
 		return
 	}
 	g.expire(now, out)
+	if g.unsettled && now.Sub(g.unsettledAt) >= settleWithin {
+		g.settle(now, nil, out) // the answer was lost with a connection
+	}
 	g.watch(now, out)
 	if p := g.pending; p != nil && now.Sub(p.sentAt) >= repostAfter {
 		g.repost(now, out)

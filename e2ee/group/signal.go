@@ -38,7 +38,7 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 		if err := g.awaitPeers(peers); err != nil {
 			return err
 		}
-		g.unsettled = at == nil
+		g.unsettled, g.unsettledAt = at == nil, now
 		g.newcomers = nil // they ask again, if they still have to
 		if g.founding != nil {
 			g.founding.sent = false
@@ -52,15 +52,19 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 			g.founding.sent = false // it was lost with the connection
 		}
 		switch {
+		case at == nil && g.unsettled: // it may still be
 		case at == nil || !g.grouped || at.Group != g.at.Group || at.Slot < g.at.Slot:
 			g.settle(now, at, out)
+		case g.unsettled && at.Slot > g.at.Slot:
+			g.settle(now, at, out) // of what was lost in the restart nothing follows
 		case g.pending != nil && g.pending.slot == at.Slot:
 			g.repost(now, out) // it was lost with the connection
 		}
+		g.unsettled = g.unsettled && at == nil
 		switch {
 		case g.cur == nil:
 			g.inviteSoon(now)
-		case g.doubt.silent:
+		case g.doubt.kind == silent:
 			g.inviteAt = now.Add(inviteEvery) // the silence may have been the connection's
 		}
 	}
@@ -178,7 +182,7 @@ func (g *Group) Stale(now time.Time, at *Position, out *Actions) {
 	g.commits.answered()
 	if at == nil {
 		// No group, or not known yet after a restart: a Position follows.
-		g.unsettled = true
+		g.unsettled, g.unsettledAt = true, now
 		if g.founding != nil {
 			g.founding.sent = false
 		}
@@ -193,7 +197,7 @@ func (g *Group) Stale(now time.Time, at *Position, out *Actions) {
 		g.pending = nil
 		if g.commits.refuse(now); g.commits.stuck >= refusals {
 			g.commits.stuck = 0
-			g.distrust(now, false, out)
+			g.distrust(now, behind, out)
 		}
 		g.run(now, out)
 		return
@@ -243,7 +247,7 @@ func (g *Group) settle(now time.Time, at *Position, out *Actions) {
 	}
 	if differs {
 		g.dropTask(taskCommit)
-		g.distrust(now, false, out)
+		g.distrust(now, behind, out)
 	}
 }
 

@@ -6,14 +6,39 @@ import (
 	"sotto/e2ee/link"
 )
 
-// doubt is the suspicion that the group has gone on without this client. It
-// asks to be added again, and until it is certain goes on in its epoch.
+// doubt is the suspicion that the group has gone on without this client, which
+// until that is certain goes on in its epoch.
 type doubt struct {
-	on     bool
-	silent bool // no longer heard by others: media stops until that is cleared
-	ahead  bool // somebody has been heard from a later epoch
+	kind   suspicion
 	since  time.Time
+	by     link.ConnID // whose commit raised it, if it is suspect
+	called bool        // this client has called the others
 }
+
+// suspicion is the ground for a doubt; the later weighs more.
+type suspicion uint8
+
+const (
+	trusted suspicion = iota
+	// suspect: a commit of a later epoch, or one whose secret does not open. It
+	// is for everybody to see and may be a lie of one member, who must not be able
+	// to make all the others ask to be added: then nobody would be left to add
+	// them. So the first in rank calls with an empty commit, which those who are
+	// in one epoch follow.
+	suspect
+	// behind: the service's position is not this client's. It asks to be added
+	// again.
+	behind
+	// silent: no longer heard by others. Media stops as well.
+	silent
+)
+
+const (
+	// callAfter is when the first in rank calls, and askAfter when who has not been
+	// called asks to be added again.
+	callAfter = 300 * time.Millisecond
+	askAfter  = 1500 * time.Millisecond
+)
 
 // beat is the last heartbeat of a member.
 type beat struct {
@@ -28,20 +53,22 @@ const (
 	silenceBeats = 3
 )
 
-// distrust begins a doubt, or makes it one that stops media.
-func (g *Group) distrust(now time.Time, silent bool, out *Actions) {
-	if g.cur == nil || g.doubt.on && (g.doubt.silent || !silent) {
+// distrust begins a doubt, or adds a weightier ground to it.
+func (g *Group) distrust(now time.Time, kind suspicion, out *Actions) {
+	if g.cur == nil || kind <= g.doubt.kind {
 		return
 	}
-	if !g.doubt.on {
-		g.doubt = doubt{on: true, since: now}
+	if g.doubt.kind == trusted {
+		g.doubt.since = now
+		g.inviteNum, g.inviteAt = 0, now.Add(askAfter)
 		out.Notices = append(out.Notices, Notice{Code: NoticeOutOfSync})
 		out.Changed = true
-		g.inviteNum = 0
+	}
+	g.doubt.kind = kind
+	if kind > suspect {
 		g.inviteSoon(now)
 	}
-	if silent {
-		g.doubt.silent = true
+	if kind == silent {
 		g.stop(out)
 	}
 }
@@ -49,6 +76,7 @@ func (g *Group) distrust(now time.Time, silent bool, out *Actions) {
 // trust ends a doubt.
 func (g *Group) trust(out *Actions) {
 	g.doubt = doubt{}
+	g.stuck = false
 	g.dropTask(taskInvite)
 	g.inviteAt = time.Time{}
 	out.Notices = append(out.Notices, Notice{Code: NoticeRejoined})
@@ -63,6 +91,9 @@ func (g *Group) trust(out *Actions) {
 // has to be added again.
 func (g *Group) heard(now time.Time, conn link.ConnID, kind uint8, out *Actions) {
 	g.dropNewcomer(conn)
+	if g.doubt.kind == suspect && conn != g.doubt.by {
+		g.trust(out)
+	}
 	if kind != kindHeartbeat {
 		return
 	}
@@ -76,20 +107,20 @@ func (g *Group) heard(now time.Time, conn link.ConnID, kind uint8, out *Actions)
 // no more than that, for so long.
 func (g *Group) silence(now time.Time) bool {
 	wait := g.silenceAfter()
-	if now.Sub(g.cur.began) < wait && !g.doubt.silent {
+	if now.Sub(g.cur.began) < wait && g.doubt.kind != silent {
 		return false // they had no time yet; but a new epoch by itself ends no suspicion
 	}
-	beating, silent := 0, 0
+	beating, mute := 0, 0
 	for conn, b := range g.beats {
 		if !g.roster[conn] {
 			continue
 		}
 		beating++
 		if b.epoch != g.cur.number || now.Sub(b.at) >= wait {
-			silent++
+			mute++
 		}
 	}
-	return silent > 0 && 2*silent >= beating
+	return mute > 0 && 2*mute >= beating
 }
 
 func (g *Group) silenceAfter() time.Duration {
@@ -101,10 +132,10 @@ func (g *Group) watch(now time.Time, out *Actions) {
 	if g.cur == nil {
 		return
 	}
-	switch silent := g.silence(now); {
-	case silent:
-		g.distrust(now, true, out)
-	case g.doubt.silent:
+	switch {
+	case g.silence(now):
+		g.distrust(now, silent, out)
+	case g.doubt.kind == silent:
 		g.trust(out)
 	}
 }

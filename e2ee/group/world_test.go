@@ -28,7 +28,7 @@ type world struct {
 	order   int
 	secret  link.Secret
 	keys    *link.Keys
-	gen     uint16 // of keys
+	newest  *NewLink // the last one that anybody was told
 	service *service
 	clients []*client // all that ever were
 	bases   map[string]link.ConnID
@@ -128,8 +128,8 @@ func (w *world) describe() string {
 		if c.closed {
 			continue
 		}
-		fmt.Fprintf(&out, "%s: state %d, epoch %d, slot %d, %d members, auth %x, doubt %v %v %v, pending %v, newcomers %d, notices %v\n",
-			c.name, c.g.State(), c.g.Epoch(), c.g.at.Slot, len(c.g.Members()), short(c.g.Authenticator()), c.g.doubt.on, c.g.doubt.silent, c.g.doubt.ahead,
+		fmt.Fprintf(&out, "%s: state %d, epoch %d, slot %d, %d members, auth %x, doubt %v, pending %v, newcomers %d, notices %v\n",
+			c.name, c.g.State(), c.g.Epoch(), c.g.at.Slot, len(c.g.Members()), short(c.g.Authenticator()), c.g.doubt.kind,
 			c.g.pending != nil, len(c.g.newcomers), c.notices[max(0, len(c.notices)-8):])
 	}
 	return out.String()
@@ -315,6 +315,7 @@ func (c *client) act(out *Actions) {
 		c.knocks = out.Knocks
 	}
 	if out.Link != nil {
+		w.newest = out.Link
 		c.links = append(c.links, *out.Link)
 	}
 	c.tick()
@@ -409,7 +410,7 @@ func (c *client) hears(data []byte) {
 		defer func() {
 			if h.Type != link.TypeApp {
 				_ = 0
-				c.w.t.Logf("%v %s hears %d of %s slot %d epoch %d: epoch %d -> %d, slot %d, doubt %v", c.w.now.Sub(start), c.name, h.Type, c.w.nameOf(h.From), h.Slot, h.Epoch, before, c.g.Epoch(), c.g.at.Slot, c.g.doubt.on)
+				c.w.t.Logf("%v %s hears %d of %s slot %d epoch %d: epoch %d -> %d, slot %d, doubt %v", c.w.now.Sub(start), c.name, h.Type, c.w.nameOf(h.From), h.Slot, h.Epoch, before, c.g.Epoch(), c.g.at.Slot, c.g.doubt.kind)
 			}
 		}()
 	}
@@ -498,16 +499,9 @@ func (c *client) beat() {
 
 // latestLink makes later clients come by the newest link.
 func (w *world) latestLink() {
-	newest := w.gen
-	for _, c := range w.clients {
-		for _, l := range c.links {
-			if l.Gen > newest {
-				newest = l.Gen
-				w.useLink(l)
-			}
-		}
+	if w.newest != nil {
+		w.useLink(*w.newest)
 	}
-	w.gen = newest
 }
 
 func (w *world) nameOf(conn link.ConnID) string {
@@ -728,8 +722,7 @@ func (s *service) resume(c *client) {
 	}
 	x.away = false
 	peers, at := s.peers(c), s.position()
-	missed := x.backlog
-	x.backlog = nil
+	missed := slices.Clone(x.backlog)
 	c.receive(func() {
 		c.do(func(out *Actions) { c.g.Resumed(c.now(), peers, at, false, out) })
 	})
