@@ -2,6 +2,7 @@ package bwe
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"sotto/sfu/unit"
@@ -65,6 +66,7 @@ type sample struct {
 // delay looks for a queue that grows or stands although the model of the path says that there should be none.
 type delay struct {
 	base    [baseBuckets]int64
+	lowest  int64 // of base
 	baseN   int64
 	started bool
 
@@ -99,25 +101,19 @@ type rival struct {
 
 func (d *delay) arrived(s *sent, arrival int64) {
 	oneWay := arrival - s.at
-	first := !d.started
-	if first {
-		d.started = true
+	if !d.started {
+		d.started, d.lowest = true, oneWay
 		for i := range d.base {
 			d.base[i] = oneWay
 		}
 		d.baseN, d.group = s.at/baseBucket, s.at-2*burst
 	}
-	least := d.least()
-	for n := s.at / baseBucket; d.baseN < n; {
-		d.baseN = max(d.baseN+1, n-baseBuckets)
-		d.base[d.baseN%baseBuckets] = oneWay
-		if d.rival.on { // it may be long before the path is seen empty again
-			d.base[d.baseN%baseBuckets] = least
-		}
+	if n := s.at / baseBucket; d.baseN < n {
+		d.age(n, oneWay)
 	}
 	b := &d.base[d.baseN%baseBuckets]
-	*b = min(*b, oneWay)
-	d.last = oneWay - d.least()
+	*b, d.lowest = min(*b, oneWay), min(d.lowest, oneWay)
+	d.last = oneWay - d.lowest
 	if n := s.at / int64(time.Second); n != d.peakN {
 		d.peakN, d.peak[n&1] = n, 0
 	}
@@ -125,16 +121,21 @@ func (d *delay) arrived(s *sent, arrival int64) {
 	d.bytes += int64(s.size)
 	if s.at >= d.group+burst {
 		d.group = s.at
-		d.take(s, arrival, oneWay-d.least())
+		d.take(s, arrival, d.last)
 	}
 }
 
-func (d *delay) least() int64 {
-	least := d.base[0]
-	for _, b := range d.base[1:] {
-		least = min(least, b)
+// age begins interval n of the search for the least delay, and forgets the oldest ones. Beside a rival it may be long before the path
+// is seen empty again: nothing is forgotten.
+func (d *delay) age(n, oneWay int64) {
+	if d.rival.on {
+		oneWay = d.lowest
 	}
-	return least
+	for d.baseN < n {
+		d.baseN = max(d.baseN+1, n-baseBuckets)
+		d.base[d.baseN%baseBuckets] = oneWay
+	}
+	d.lowest = slices.Min(d.base[:])
 }
 
 func (d *delay) take(s *sent, arrival, queue int64) {
@@ -243,9 +244,9 @@ func (d *delay) watch(at int64) {
 
 // accept takes a queue that never goes away for a part of the path.
 func (d *delay) accept(queue int64) {
-	least := d.least()
+	d.lowest += queue
 	for i := range d.base {
-		d.base[i] = least + queue
+		d.base[i] = d.lowest
 	}
 	d.n, d.cut, d.rival = 0, false, rival{}
 }

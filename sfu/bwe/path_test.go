@@ -234,6 +234,7 @@ func TestEstimator_acceptsALongerWay(t *testing.T) {
 	for i := range b.e.delay.base { // as if the way had become 100 ms longer
 		b.e.delay.base[i] -= int64(100 * time.Millisecond)
 	}
+	b.e.delay.lowest -= int64(100 * time.Millisecond)
 	b.e.SetWanted(1800*unit.Kbps, 1800*unit.Kbps)
 	b.run(30*time.Second, 1500*unit.Kbps)
 	if est := b.e.Estimate(); est.Change < 1500*unit.Kbps || est.Queue > 20*time.Millisecond {
