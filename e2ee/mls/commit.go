@@ -131,19 +131,22 @@ func (c *committing) contentSigned(signature []byte) ([]byte, step, error) {
 	}
 	c.content.signature = bytes.Clone(signature)
 	commitSecret := make([]byte, hashSize)
-	keys := maps.Clone(c.g.keys)
+	keys := c.g.keys.clone()
 	if c.path != nil {
 		commitSecret = c.path.commitSecret
-		maps.Copy(keys, c.path.keys)
+		for x, key := range c.path.keys {
+			keys.put(x, key.clone())
+		}
 	}
 	next, joiner, welcome, err := c.g.enter(c.content, c.st, commitSecret)
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := keys.prune(next.tree, next.own); err != nil {
+		keys.erase()
 		return nil, nil, err
 	}
 	next.keys = keys
+	if err := keys.prune(next.tree, next.own); err != nil {
+		return nil, nil, err
+	}
 	c.joiner, c.welcome = joiner, welcome
 	c.content.confirmationTag = next.tag
 	c.result.Group, c.result.Added = next, c.st.added

@@ -163,11 +163,10 @@ func (g *Group) Export(label string, context []byte, length int) ([]byte, error)
 // Retire overwrites what leads to other epochs and to exported secrets, once
 // the group has moved on (RFC 9420 9.2). What is left opens late application
 // messages, until Erase. States of one epoch share their secrets: all of them
-// are retired. The private keys of the tree are dropped and not overwritten,
-// since the standard library gives no access to them.
+// are retired, but not those that follow, which have keys of their own.
 func (g *Group) Retire() {
 	g.secrets.retire()
-	clear(g.keys)
+	g.keys.erase()
 }
 
 // Erase overwrites all secrets of the epoch. No state of the epoch is of use

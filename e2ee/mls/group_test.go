@@ -92,7 +92,7 @@ func TestGroup_removedMemberDerivesNothing(t *testing.T) {
 				for _, key := range before.keys {
 					provisional := by.group.context
 					provisional.ConfirmedTranscriptHash = before.context.ConfirmedTranscriptHash
-					if _, err := decryptWithLabel(key, "UpdatePathNode", marshal(&provisional), sealed); err == nil {
+					if _, err := key.decryptWithLabel("UpdatePathNode", marshal(&provisional), sealed); err == nil {
 						t.Fatal("the removed member opens a path secret")
 					}
 				}
@@ -401,7 +401,7 @@ func TestGroup_followsAndRefusesUpdates(t *testing.T) {
 	key := must(w.suite.generateKey())(t)
 	update := func(change func(l *LeafNode)) *Update {
 		leaf := *proposer.group.Leaf(3)
-		leaf.Source, leaf.EncryptionKey = LeafUpdate, publicBytes(key)
+		leaf.Source, leaf.EncryptionKey = LeafUpdate, key.public
 		change(&leaf)
 		leaf.Signature = must(w.suite.sign(proposer.key, signContent("LeafNodeTBS", leaf.toBeSigned(by.group.ID(), 3))))(t)
 		return &Update{&leaf}
@@ -432,6 +432,6 @@ func TestGroup_followsAndRefusesUpdates(t *testing.T) {
 		}
 		r := must(receiver.Process(c.Message))(t)
 		same(t, "exporter", exporter(t, r.Group), exporter(t, c.Group))
-		same(t, "key", r.Group.Leaf(3).EncryptionKey, publicBytes(key))
+		same(t, "key", r.Group.Leaf(3).EncryptionKey, key.public)
 	}
 }

@@ -79,6 +79,12 @@ func (s *groupSecrets) decode(r *reader) {
 	})
 }
 
+// erase overwrites the secrets.
+func (s *groupSecrets) erase() {
+	clear(s.joiner)
+	clear(s.pathSecret)
+}
+
 // welcome is Welcome (RFC 9420 12.4.3.1).
 type welcome struct {
 	suite     CipherSuite

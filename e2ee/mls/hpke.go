@@ -2,7 +2,22 @@ package mls
 
 import (
 	"bytes"
-	"crypto/hpke"
+	"crypto/ecdh"
+	"crypto/rand"
+)
+
+// HPKE (RFC 9180) in base mode for one message a context, with DHKEM over the
+// suite's curve, HKDF-SHA256 and AES-128-GCM. The standard library has it too,
+// and tests compare the two in both directions. It is here since package
+// crypto/hpke links every curve, ML-KEM and ChaCha20, a tenth of a WebAssembly
+// build, and since its private keys cannot be overwritten.
+
+// The identifiers of HPKE algorithms (RFC 9180 7).
+const (
+	kemP256       = 0x0010 // DHKEM(P-256, HKDF-SHA256)
+	kemX25519     = 0x0020 // DHKEM(X25519, HKDF-SHA256)
+	kdfHKDFSHA256 = 0x0001
+	aeadAES128GCM = 0x0001
 )
 
 // hpkeCiphertext is HPKECiphertext (RFC 9420 7.6).
@@ -21,70 +36,187 @@ func (c *hpkeCiphertext) decode(r *reader) {
 	c.ciphertext = r.opaque()
 }
 
-// encryptWithLabel is EncryptWithLabel of RFC 9420 5.1.3.
-func (s CipherSuite) encryptWithLabel(public []byte, label string, context, plaintext []byte) (hpkeCiphertext, error) {
-	key, err := s.publicKey(public)
-	if err != nil {
-		return hpkeCiphertext{}, err
-	}
-	enc, sender, err := hpke.NewSender(key, hpke.HKDFSHA256(), hpke.AES128GCM(), labelled(label, context))
-	if err != nil {
-		return hpkeCiphertext{}, refuse(ErrLeaf, "HPKE key")
-	}
-	sealed, err := sender.Seal(nil, plaintext)
-	if err != nil {
-		return hpkeCiphertext{}, refuse(ErrLeaf, "HPKE seal")
-	}
-	return hpkeCiphertext{kemOutput: enc, ciphertext: sealed}, nil
+// privateKey is an HPKE key pair. Every owner has a copy of its own and erases
+// it in the end.
+type privateKey struct {
+	suite  CipherSuite
+	secret []byte
+	public []byte // wire form
 }
 
-// decryptWithLabel is DecryptWithLabel of RFC 9420 5.1.3.
-func decryptWithLabel(key hpke.PrivateKey, label string, context []byte, c hpkeCiphertext) ([]byte, error) {
-	recipient, err := hpke.NewRecipient(c.kemOutput, key, hpke.HKDFSHA256(), hpke.AES128GCM(), labelled(label, context))
-	if err != nil {
-		return nil, refuse(ErrDecrypt, "HPKE")
-	}
-	plain, err := recipient.Open(nil, c.ciphertext)
-	if err != nil {
-		return nil, refuse(ErrDecrypt, "HPKE")
-	}
-	return plain, nil
+func (k *privateKey) clone() *privateKey {
+	return &privateKey{suite: k.suite, secret: bytes.Clone(k.secret), public: k.public}
 }
 
-// publicKey parses an HPKE public key. Keys of low order are refused here, at
-// the door, because encryption to them fails: a member with such a key would
-// stop everybody else's commits.
-func (s CipherSuite) publicKey(public []byte) (hpke.PublicKey, error) {
+// erase overwrites the secret; the key is of no use afterwards.
+func (k *privateKey) erase() {
+	clear(k.secret)
+	k.secret = nil
+}
+
+// newPrivateKey takes a private key in its wire form, which is not kept.
+func (s CipherSuite) newPrivateKey(secret []byte) (*privateKey, error) {
+	key, err := s.curve().NewPrivateKey(secret)
+	if err != nil {
+		return nil, refuse(ErrEncoding, "HPKE private key")
+	}
+	return &privateKey{suite: s, secret: bytes.Clone(secret), public: key.PublicKey().Bytes()}, nil
+}
+
+// generateKey makes a fresh HPKE key pair. As RFC 9180 7.1.3 allows, it is
+// derived from random bytes.
+func (s CipherSuite) generateKey() (*privateKey, error) {
+	seed := randomBytes(hashSize)
+	defer clear(seed)
+	return s.deriveKey(seed)
+}
+
+// deriveKey is KEM.DeriveKeyPair (RFC 9180 7.1.3).
+func (s CipherSuite) deriveKey(seed []byte) (*privateKey, error) {
+	kem := s.kem()
+	prk := kem.extract(nil, "dkp_prk", seed)
+	defer clear(prk)
+	if s == P256AES128SHA256P256 {
+		return s.deriveP256(kem, prk)
+	}
+	secret := kem.expand(prk, "sk", nil, 32)
+	defer clear(secret)
+	return s.newPrivateKey(secret)
+}
+
+// deriveP256 tries candidates until one is below the order of the group, which
+// the first is but for one in 2^32.
+func (s CipherSuite) deriveP256(kem hpkeSuite, prk []byte) (*privateKey, error) {
+	for counter := range 256 {
+		secret := kem.expand(prk, "candidate", []byte{byte(counter)}, 32)
+		key, err := s.newPrivateKey(secret)
+		clear(secret)
+		if err == nil {
+			return key, nil
+		}
+	}
+	return nil, refuse(ErrUnsupported, "HPKE key derivation")
+}
+
+// publicKey parses an HPKE public key. X25519 keys of low order are refused
+// here, at the door, because encryption to them fails: a member with such a
+// key would stop everybody else's commits. P-256 keys are points on the curve
+// or refused.
+func (s CipherSuite) publicKey(public []byte) (*ecdh.PublicKey, error) {
 	if s == X25519AES128SHA256Ed25519 && lowOrder(public) {
 		return nil, refuse(ErrEncoding, "HPKE public key of low order")
 	}
-	key, err := s.kem().NewPublicKey(public)
+	key, err := s.curve().NewPublicKey(public)
 	if err != nil {
 		return nil, refuse(ErrEncoding, "HPKE public key")
 	}
 	return key, nil
 }
 
-// generateKey makes a fresh HPKE key pair.
-func (s CipherSuite) generateKey() (hpke.PrivateKey, error) {
-	key, err := s.kem().GenerateKey()
+// encryptWithLabel is EncryptWithLabel of RFC 9420 5.1.3.
+func (s CipherSuite) encryptWithLabel(public []byte, label string, context, plaintext []byte) (hpkeCiphertext, error) {
+	ephemeral, err := s.curve().GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, refuse(ErrUnsupported, "HPKE key generation")
+		return hpkeCiphertext{}, refuse(ErrUnsupported, "HPKE key generation")
 	}
-	return key, nil
+	enc := ephemeral.PublicKey().Bytes()
+	key, nonce, err := s.agree(ephemeral, public, enc, public, labelled(label, context))
+	if err != nil {
+		return hpkeCiphertext{}, err
+	}
+	defer clear(key)
+	return hpkeCiphertext{kemOutput: enc, ciphertext: seal(key, nonce, nil, plaintext)}, nil
 }
 
-// deriveKey is KEM.DeriveKeyPair.
-func (s CipherSuite) deriveKey(secret []byte) (hpke.PrivateKey, error) {
-	key, err := s.kem().DeriveKeyPair(secret)
-	if err != nil {
-		return nil, refuse(ErrUnsupported, "HPKE key derivation")
+// decryptWithLabel is DecryptWithLabel of RFC 9420 5.1.3.
+func (k *privateKey) decryptWithLabel(label string, context []byte, c hpkeCiphertext) ([]byte, error) {
+	if k.secret == nil {
+		return nil, refuse(ErrState, "private key is erased")
 	}
-	return key, nil
+	secret, err := k.suite.curve().NewPrivateKey(k.secret)
+	if err != nil {
+		return nil, refuse(ErrDecrypt, "HPKE private key")
+	}
+	key, nonce, err := k.suite.agree(secret, c.kemOutput, c.kemOutput, k.public, labelled(label, context))
+	if err != nil {
+		return nil, refuse(ErrDecrypt, "HPKE")
+	}
+	defer clear(key)
+	return open(key, nonce, nil, c.ciphertext)
 }
 
-// publicBytes is the wire form of the public half of key.
-func publicBytes(key hpke.PrivateKey) []byte { return key.PublicKey().Bytes() }
+// agree is what Encap and Decap of RFC 9180 4.1 have in common, and
+// KeySchedule of 5.1: the key and nonce of the only message, from the own
+// secret and the public key of the other side. enc and recipient are the
+// public keys of both sides in the order of the KEM's context.
+func (s CipherSuite) agree(secret *ecdh.PrivateKey, other, enc, recipient, info []byte) (key, nonce []byte, err error) {
+	public, err := s.publicKey(other)
+	if err != nil {
+		return nil, nil, err
+	}
+	dh, err := secret.ECDH(public) // an error if all zero
+	if err != nil {
+		return nil, nil, refuse(ErrEncoding, "HPKE public key")
+	}
+	defer clear(dh)
+
+	kem, suite := s.kem(), s.hpke()
+	prk := kem.extract(nil, "eae_prk", dh)
+	defer clear(prk)
+	shared := kem.expand(prk, "shared_secret", append(bytes.Clone(enc), recipient...), hashSize)
+	defer clear(shared)
+
+	context := []byte{0} // mode_base
+	context = append(context, suite.extract(nil, "psk_id_hash", nil)...)
+	context = append(context, suite.extract(nil, "info_hash", info)...)
+	base := suite.extract(shared, "secret", nil)
+	defer clear(base)
+	return suite.expand(base, "key", context, keySize), suite.expand(base, "base_nonce", context, nonceSize), nil
+}
+
+// hpkeSuite is the suite_id that HPKE puts into all its derivations.
+type hpkeSuite string
+
+func (s CipherSuite) kemID() uint16 {
+	if s == P256AES128SHA256P256 {
+		return kemP256
+	}
+	return kemX25519
+}
+
+// kem is the suite_id inside of the KEM (RFC 9180 4.1).
+func (s CipherSuite) kem() hpkeSuite {
+	var w writer
+	w.raw([]byte("KEM"))
+	w.u16(s.kemID())
+	return hpkeSuite(w.b)
+}
+
+// hpke is the suite_id outside of the KEM (RFC 9180 5.1).
+func (s CipherSuite) hpke() hpkeSuite {
+	var w writer
+	w.raw([]byte("HPKE"))
+	w.u16(s.kemID())
+	w.u16(kdfHKDFSHA256)
+	w.u16(aeadAES128GCM)
+	return hpkeSuite(w.b)
+}
+
+// extract is LabeledExtract of RFC 9180 4.
+func (id hpkeSuite) extract(salt []byte, label string, secret []byte) []byte {
+	labelled := append([]byte("HPKE-v1"+string(id)+label), secret...)
+	defer clear(labelled)
+	return extract(salt, labelled)
+}
+
+// expand is LabeledExpand of RFC 9180 4.
+func (id hpkeSuite) expand(prk []byte, label string, info []byte, length int) []byte {
+	var w writer
+	w.u16(uint16(length))
+	w.raw([]byte("HPKE-v1" + string(id) + label))
+	w.raw(info)
+	return expand(prk, w.b, length)
+}
 
 // lowOrder reports whether an X25519 public key is one of the points with
 // which every shared secret is zero (RFC 7748 6.1), in any of its encodings.

@@ -29,6 +29,7 @@ func Join(config Config, inv *Invitation, welcomeMessage, tree []byte) (*Joined,
 	if err != nil {
 		return nil, err
 	}
+	defer secrets.erase()
 	if err := checkJoinPSKs(secrets.psks); err != nil {
 		return nil, err
 	}
@@ -37,6 +38,8 @@ func Join(config Config, inv *Invitation, welcomeMessage, tree []byte) (*Joined,
 		return nil, err
 	}
 	member := memberSecret(secrets.joiner, psk)
+	defer clear(member)
+	clear(psk)
 	key, nonce := welcomeKey(welcomeSecret(member))
 	encoded, err := open(key, nonce, nil, m.welcome.groupInfo)
 	if err != nil {
@@ -54,23 +57,32 @@ func Join(config Config, inv *Invitation, welcomeMessage, tree []byte) (*Joined,
 		return nil, err
 	}
 	if err := g.receiveSecrets(inv, secrets, info.signer); err != nil {
+		g.keys.erase()
 		return nil, err
 	}
 	g.begin(deriveEpoch(member, g.encoded))
-	clear(member)
-	clear(secrets.joiner)
+	if err := g.checkJoined(&info); err != nil {
+		g.Erase()
+		return nil, err
+	}
+	return &Joined{Group: g, Committer: info.signer, PSKs: secrets.psks, Extensions: info.extensions}, nil
+}
+
+// checkJoined compares the confirmation tag and asks the application about
+// every other member.
+func (g *Group) checkJoined(info *groupInfo) error {
 	if !macEqual(g.tag, info.confirmationTag) {
-		return nil, refuse(ErrTag, "confirmation")
+		return refuse(ErrTag, "confirmation")
 	}
 	for l, leaf := range g.tree.Leaves() {
 		if l == g.own {
 			continue
 		}
 		if err := g.validate(l, leaf, nil); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return &Joined{Group: g, Committer: info.signer, PSKs: secrets.psks, Extensions: info.extensions}, nil
+	return nil
 }
 
 // open decrypts the secrets that are for this key package.
@@ -83,10 +95,11 @@ func (inv *Invitation) open(m *welcome) (*groupSecrets, error) {
 		if !bytes.Equal(m.secrets[i].newMember, ref) {
 			continue
 		}
-		plain, err := decryptWithLabel(inv.initKey, "Welcome", m.groupInfo, m.secrets[i].secrets)
+		plain, err := inv.initKey.decryptWithLabel("Welcome", m.groupInfo, m.secrets[i].secrets)
 		if err != nil {
 			return nil, err
 		}
+		defer clear(plain)
 		var secrets groupSecrets
 		if err := unmarshal(plain, &secrets); err != nil {
 			return nil, err
@@ -158,7 +171,7 @@ func (inv *Invitation) enter(config Config, info *groupInfo, encodedTree []byte)
 // receiveSecrets sets the private keys of a new member: its leaf's, and with a
 // path secret those from the common node with the committer up.
 func (g *Group) receiveSecrets(inv *Invitation, secrets *groupSecrets, signer LeafIndex) error {
-	g.keys = privateKeys{g.own.node(): inv.leafKey}
+	g.keys = privateKeys{g.own.node(): inv.leafKey.clone()}
 	if !secrets.hasPath {
 		return nil
 	}
@@ -166,7 +179,8 @@ func (g *Group) receiveSecrets(inv *Invitation, secrets *groupSecrets, signer Le
 	path := g.tree.filteredPath(signer)
 	for i, x := range path {
 		if x == common {
-			_, err := g.tree.addSecrets(g.context.Suite, g.keys, path[i:], secrets.pathSecret)
+			commitSecret, err := g.tree.addSecrets(g.context.Suite, g.keys, path[i:], secrets.pathSecret)
+			clear(commitSecret)
 			return err
 		}
 	}

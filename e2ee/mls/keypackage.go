@@ -3,7 +3,6 @@ package mls
 import (
 	"bytes"
 	"crypto"
-	"crypto/hpke"
 )
 
 // Member describes the client that makes a key package or creates a group.
@@ -25,7 +24,7 @@ func SignatureKeyOf(suite CipherSuite, key crypto.PublicKey) ([]byte, error) {
 }
 
 // leaf returns an unsigned leaf node for m with a fresh encryption key.
-func (m Member) leaf() (*LeafNode, hpke.PrivateKey, error) {
+func (m Member) leaf() (*LeafNode, *privateKey, error) {
 	if err := m.Suite.check(); err != nil {
 		return nil, nil, err
 	}
@@ -34,7 +33,7 @@ func (m Member) leaf() (*LeafNode, hpke.PrivateKey, error) {
 		return nil, nil, err
 	}
 	return &LeafNode{
-		EncryptionKey: publicBytes(key),
+		EncryptionKey: key.public,
 		SignatureKey:  bytes.Clone(m.SignatureKey),
 		Credential:    m.Credential,
 		Capabilities:  m.Capabilities,
@@ -126,11 +125,19 @@ func (k *KeyPackage) check(suite CipherSuite) error {
 }
 
 // Invitation is a key package with its private keys, until a Welcome answers
-// it. It is for one use: drop it after Join.
+// it. It is for one use: erase it after Join, since its keys open the Welcome
+// again.
 type Invitation struct {
 	KeyPackage *KeyPackage
-	initKey    hpke.PrivateKey
-	leafKey    hpke.PrivateKey
+	initKey    *privateKey
+	leafKey    *privateKey
+}
+
+// Erase overwrites the private keys (RFC 9420 9.2, 16.8). Groups that were
+// joined keep working; the invitation admits to none any more.
+func (inv *Invitation) Erase() {
+	inv.initKey.erase()
+	inv.leafKey.erase()
 }
 
 // NewInvitation makes a key package for m. It takes two signatures: over the
@@ -147,7 +154,7 @@ func NewInvitation(m Member, extensions ...Extension) (*Signing[Invitation], err
 	kp := &KeyPackage{
 		Version:    Version10,
 		Suite:      m.Suite,
-		InitKey:    publicBytes(initKey),
+		InitKey:    initKey.public,
 		Leaf:       leaf,
 		Extensions: Extensions(extensions).clone(),
 	}

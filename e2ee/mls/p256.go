@@ -4,6 +4,7 @@ package mls
 
 import (
 	"crypto"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
@@ -12,6 +13,8 @@ import (
 // hasP256 says that the build has suite 2, whose signatures are ECDSA with
 // P-256 and SHA-256.
 const hasP256 = true
+
+func curveP256() ecdh.Curve { return ecdh.P256() }
 
 // verifyP256 checks a signature in ASN.1; public is an uncompressed point.
 func verifyP256(public, message, signature []byte) bool {

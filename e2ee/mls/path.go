@@ -2,7 +2,6 @@ package mls
 
 import (
 	"bytes"
-	"crypto/hpke"
 	"slices"
 )
 
@@ -49,14 +48,40 @@ func (p *updatePath) decode(r *reader) {
 }
 
 // privateKeys are the private keys that a member holds: that of its leaf and
-// those of the nodes above that it was told.
-type privateKeys map[nodeIndex]hpke.PrivateKey
+// those of the nodes above that it was told. Every state of a group that begins
+// an epoch has its own, so that they can be overwritten with it.
+type privateKeys map[nodeIndex]*privateKey
+
+func (k privateKeys) clone() privateKeys {
+	out := make(privateKeys, len(k))
+	for x, key := range k {
+		out[x] = key.clone()
+	}
+	return out
+}
+
+// put takes over a key, in place of the one that was there.
+func (k privateKeys) put(x nodeIndex, key *privateKey) {
+	if old := k[x]; old != nil {
+		old.erase()
+	}
+	k[x] = key
+}
+
+// erase overwrites all keys and forgets them.
+func (k privateKeys) erase() {
+	for _, key := range k {
+		key.erase()
+	}
+	clear(k)
+}
 
 // prune drops the keys that are not those of the tree any more, and reports
 // whether the own leaf's is still there.
 func (k privateKeys) prune(t *Tree, own LeafIndex) error {
 	for x, key := range k {
-		if int(x) >= len(t.nodes) || t.nodes[x].blank() || !bytes.Equal(t.nodes[x].encryptionKey(), publicBytes(key)) {
+		if int(x) >= len(t.nodes) || t.nodes[x].blank() || !bytes.Equal(t.nodes[x].encryptionKey(), key.public) {
+			key.erase()
 			delete(k, x)
 		}
 	}
@@ -70,6 +95,12 @@ func (k privateKeys) prune(t *Tree, own LeafIndex) error {
 // upwards; after the last one comes the commit secret (RFC 9420 7.4).
 type pathSecrets [][]byte
 
+func (s pathSecrets) erase() {
+	for _, secret := range s {
+		clear(secret)
+	}
+}
+
 // deriveSecrets derives n path secrets from the first one.
 func deriveSecrets(first []byte, n int) (secrets pathSecrets, commitSecret []byte) {
 	for range n {
@@ -80,8 +111,10 @@ func deriveSecrets(first []byte, n int) (secrets pathSecrets, commitSecret []byt
 }
 
 // nodeKey derives the key pair of the node that a path secret belongs to.
-func (s CipherSuite) nodeKey(pathSecret []byte) (hpke.PrivateKey, error) {
-	return s.deriveKey(deriveSecret(pathSecret, "node"))
+func (s CipherSuite) nodeKey(pathSecret []byte) (*privateKey, error) {
+	seed := deriveSecret(pathSecret, "node")
+	defer clear(seed)
+	return s.deriveKey(seed)
 }
 
 // setPath puts new public keys on the filtered direct path of a leaf, blanks
@@ -129,10 +162,10 @@ func preparePath(suite CipherSuite, t *Tree, sender LeafIndex, added []LeafIndex
 		if err != nil {
 			return nil, err
 		}
-		p.keys[x], public[i] = key, publicBytes(key)
+		p.keys[x], public[i] = key, key.public
 	}
 	leaf := *t.Leaf(sender)
-	leaf.EncryptionKey = publicBytes(leafKey)
+	leaf.EncryptionKey = leafKey.public
 	leaf.Source, leaf.Lifetime, leaf.Signature = LeafCommit, Lifetime{}, nil
 	leaf.ParentHash = t.setPath(sender, p.filtered, public)
 	p.leaf = &leaf
@@ -173,12 +206,12 @@ func (p *newPath) secretFor(l LeafIndex) []byte {
 	return nil
 }
 
-// erase overwrites the path secrets and the commit secret.
+// erase overwrites the path secrets, the commit secret and the keys: whoever
+// goes on with the path has copies.
 func (p *newPath) erase() {
-	for _, secret := range p.secrets {
-		clear(secret)
-	}
+	p.secrets.erase()
 	clear(p.commitSecret)
+	p.keys.erase()
 }
 
 // recipients is the resolution of the copath child of x, without the excluded
@@ -249,7 +282,7 @@ func (t *Tree) decryptPath(suite CipherSuite, keys privateKeys, own, sender Leaf
 		if key == nil {
 			continue
 		}
-		secret, err := decryptWithLabel(key, "UpdatePathNode", context, path.nodes[at].secrets[i])
+		secret, err := key.decryptWithLabel("UpdatePathNode", context, path.nodes[at].secrets[i])
 		if err != nil {
 			return nil, err
 		}
@@ -259,19 +292,20 @@ func (t *Tree) decryptPath(suite CipherSuite, keys privateKeys, own, sender Leaf
 }
 
 // addSecrets derives the private keys of nodes (a filtered direct path from
-// some node up) from the path secret of the first, checks that they match the
-// tree, and returns the commit secret.
+// some node up) from the path secret of the first, which it overwrites, checks
+// that they match the tree, and returns the commit secret.
 func (t *Tree) addSecrets(suite CipherSuite, keys privateKeys, nodes []nodeIndex, secret []byte) ([]byte, error) {
 	secrets, commitSecret := deriveSecrets(secret, len(nodes))
+	defer secrets.erase()
 	for i, x := range nodes {
 		key, err := suite.nodeKey(secrets[i])
 		if err != nil {
 			return nil, err
 		}
-		if p := t.nodes[x].parent; p == nil || !bytes.Equal(p.encryptionKey, publicBytes(key)) {
+		if p := t.nodes[x].parent; p == nil || !bytes.Equal(p.encryptionKey, key.public) {
 			return nil, refuse(ErrPath, "secret does not match the key of node %d", uint64(x))
 		}
-		keys[x] = key
+		keys.put(x, key)
 	}
 	return commitSecret, nil
 }

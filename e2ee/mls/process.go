@@ -1,9 +1,6 @@
 package mls
 
-import (
-	"bytes"
-	"maps"
-)
+import "bytes"
 
 // Kind says what a received message was.
 type Kind uint8
@@ -232,30 +229,36 @@ func (g *Group) follow(a *authenticatedContent) (*Commit, *Group, error) {
 }
 
 // follower derives the state after a commit whose public part is valid.
-func (g *Group) follower(a *authenticatedContent, st *staged, filtered []nodeIndex) (*Group, error) {
+func (g *Group) follower(a *authenticatedContent, st *staged, filtered []nodeIndex) (_ *Group, err error) {
 	committer, path := LeafIndex(a.content.sender.index), a.content.commit.path
-	keys := maps.Clone(g.keys)
+	keys := g.keys.clone()
+	defer func() {
+		if err != nil {
+			keys.erase()
+		}
+	}()
 	if err := keys.prune(st.tree, g.own); err != nil {
 		return nil, err
 	}
 	commitSecret := make([]byte, hashSize)
 	if path != nil {
 		context := st.context(g)
-		var err error
 		commitSecret, err = st.tree.decryptPath(g.context.Suite, keys, g.own, committer, path, filtered, st.added, marshal(&context))
 		if err != nil {
 			return nil, err
 		}
 	}
-	next, joiner, _, err := g.enter(a, st, commitSecret)
+	next, joiner, welcome, err := g.enter(a, st, commitSecret)
 	clear(commitSecret)
 	if err != nil {
 		return nil, err
 	}
 	clear(joiner)
+	clear(welcome)
+	next.keys = keys
 	if !macEqual(next.tag, a.confirmationTag) {
+		next.Erase()
 		return nil, refuse(ErrTag, "confirmation")
 	}
-	next.keys = keys
 	return next, nil
 }

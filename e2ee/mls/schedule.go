@@ -1,7 +1,5 @@
 package mls
 
-import "crypto/hpke"
-
 // GroupContext is what all members agree on about an epoch (RFC 9420 8.1).
 type GroupContext struct {
 	Version                 ProtocolVersion
@@ -82,7 +80,7 @@ func expandEpoch(epoch []byte) *epochSecrets {
 
 // externalKey is the key pair to which external joiners would encrypt
 // (RFC 9420 8.3). This package does not let them.
-func (e *epochSecrets) externalKey(suite CipherSuite) (hpke.PrivateKey, error) {
+func (e *epochSecrets) externalKey(suite CipherSuite) (*privateKey, error) {
 	return suite.deriveKey(e.external)
 }
 

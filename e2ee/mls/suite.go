@@ -8,7 +8,6 @@ import (
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/hpke"
 	"crypto/rand"
 	"crypto/sha256"
 )
@@ -43,11 +42,12 @@ func (s CipherSuite) check() error {
 	return nil
 }
 
-func (s CipherSuite) kem() hpke.KEM {
-	if s == P256AES128SHA256P256 {
-		return hpke.DHKEM(ecdh.P256())
+// curve is what the KEM agrees on keys with.
+func (s CipherSuite) curve() ecdh.Curve {
+	if s == P256AES128SHA256P256 && hasP256 {
+		return curveP256()
 	}
-	return hpke.DHKEM(ecdh.X25519())
+	return ecdh.X25519()
 }
 
 // verify checks a signature over message, which is a SignContent.
@@ -105,16 +105,21 @@ func extract(salt, secret []byte) []byte {
 	return out
 }
 
+// expand is KDF.Expand; length ≤ maxExpand.
+func expand(secret, info []byte, length int) []byte {
+	out, err := hkdf.Expand(sha256.New, secret, string(info), length)
+	if err != nil {
+		panic("mls: HKDF-Expand: " + err.Error()) // unreachable: length is bounded by the callers
+	}
+	return out
+}
+
 // expandWithLabel is ExpandWithLabel of RFC 9420 8; length ≤ maxExpand.
 func expandWithLabel(secret []byte, label string, context []byte, length int) []byte {
 	var w writer
 	w.u16(uint16(length))
 	w.raw(labelled(label, context))
-	out, err := hkdf.Expand(sha256.New, secret, string(w.b), length)
-	if err != nil {
-		panic("mls: HKDF-Expand: " + err.Error()) // unreachable: length is bounded by the callers
-	}
-	return out
+	return expand(secret, w.b, length)
 }
 
 // maxExpand is the longest output of HKDF-Expand, in bytes (RFC 5869 2.3).

@@ -126,7 +126,7 @@ func TestVectors_welcome(t *testing.T) {
 		if err := kp.keyPackage.check(v.Suite); err != nil {
 			t.Error(err)
 		}
-		inv := &Invitation{KeyPackage: kp.keyPackage, initKey: must(v.Suite.kem().NewPrivateKey(v.InitKey))(t)}
+		inv := &Invitation{KeyPackage: kp.keyPackage, initKey: must(v.Suite.newPrivateKey(v.InitKey))(t)}
 		secrets := must(inv.open(w.welcome))(t)
 		psk := must(gatherPSKs(nil, secrets.psks))(t)
 		member := memberSecret(secrets.joiner, psk)
@@ -187,8 +187,8 @@ func testPassiveClient(t *testing.T, name string) {
 		}
 		inv := &Invitation{
 			KeyPackage: must(ParseKeyPackage(v.KeyPackage, v.Suite))(t),
-			initKey:    must(v.Suite.kem().NewPrivateKey(v.InitKey))(t),
-			leafKey:    must(v.Suite.kem().NewPrivateKey(v.EncryptionKey))(t),
+			initKey:    must(v.Suite.newPrivateKey(v.InitKey))(t),
+			leafKey:    must(v.Suite.newPrivateKey(v.EncryptionKey))(t),
 		}
 		g := must(Join(Config{PSKs: psks}, inv, v.Welcome, v.Tree))(t).Group
 		same(t, "initial authenticator", g.EpochAuthenticator(), v.Authenticator)

@@ -188,12 +188,12 @@ func TestVectors_cryptoBasics(t *testing.T) {
 		}
 
 		c := v.Encrypt
-		private := must(v.Suite.kem().NewPrivateKey(c.Priv))(t)
-		same(t, "public key", publicBytes(private), c.Pub)
-		plain := must(decryptWithLabel(private, c.Label, c.Context, hpkeCiphertext{c.KEMOutput, c.Ciphertext}))(t)
+		private := must(v.Suite.newPrivateKey(c.Priv))(t)
+		same(t, "public key", private.public, c.Pub)
+		plain := must(private.decryptWithLabel(c.Label, c.Context, hpkeCiphertext{c.KEMOutput, c.Ciphertext}))(t)
 		same(t, "plaintext", plain, c.Plaintext)
 		sealed := must(v.Suite.encryptWithLabel(c.Pub, c.Label, c.Context, c.Plaintext))(t)
-		same(t, "own plaintext", must(decryptWithLabel(private, c.Label, c.Context, sealed))(t), c.Plaintext)
+		same(t, "own plaintext", must(private.decryptWithLabel(c.Label, c.Context, sealed))(t), c.Plaintext)
 	})
 }
 
@@ -250,7 +250,7 @@ func TestVectors_keySchedule(t *testing.T) {
 			same(t, "confirmation", s.confirmation, e.ConfirmationKey)
 			same(t, "membership", s.membership, e.MembershipKey)
 			same(t, "resumption", s.resumption, e.ResumptionPSK)
-			same(t, "external key", publicBytes(must(s.externalKey(v.Suite))(t)), e.ExternalPub)
+			same(t, "external key", must(s.externalKey(v.Suite))(t).public, e.ExternalPub)
 			x := e.Exporter
 			same(t, "exported", must(export(s.exporter, x.Label, x.Context, x.Length))(t), x.Secret)
 			init = s.init
