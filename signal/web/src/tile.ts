@@ -13,6 +13,8 @@ const states: Record<PeerState, { icon: IconName; text: string }> = {
   mismatch: { icon: "alert", text: "Key mismatch" },
 };
 
+const reactionMs = 4000;
+
 export class Tile {
   readonly element: HTMLElement;
   readonly connId: string;
@@ -22,9 +24,12 @@ export class Tile {
   private readonly monogram = el("span", { class: "monogram", "aria-hidden": "true" });
   private readonly name = el("span", { class: "name" });
   private readonly muted = el("span", { class: "muted" });
+  private readonly hand = el("span", { class: "hand", hidden: true }, icon("hand"), el("span", { class: "visually-hidden" }, "Hand raised"));
+  private readonly reaction = el("span", { class: "flying", "aria-hidden": "true" });
   private readonly state = el("span", { class: "state" });
   private readonly pin: HTMLButtonElement;
   private shownState: PeerState | null = null;
+  private reactionTimer: number | undefined;
 
   constructor(member: Member, source: Source, pin: () => void) {
     this.connId = member.connId;
@@ -44,7 +49,8 @@ export class Tile {
       this.video,
       this.state,
       this.pin,
-      el("p", { class: "plate" }, this.muted, this.name),
+      el("p", { class: "plate" }, this.muted, this.hand, this.name),
+      this.reaction,
     );
     on(this.element, "dblclick", (event) => {
       if (!this.pin.contains(event.target as Node)) pin();
@@ -74,6 +80,17 @@ export class Tile {
     this.element.classList.toggle("live", live && member.state === "encrypted");
     this.showState(member.state);
     this.element.setAttribute("aria-label", [name, states[member.state].text, this.muted.hidden ? "" : "muted", live ? "" : "camera off"].filter(Boolean).join(", "));
+  }
+
+  raise(hand: boolean): void {
+    this.hand.hidden = !hand || this.source === "screen";
+  }
+
+  /** react shows an emoji for a moment. */
+  react(emoji: string): void {
+    this.reaction.textContent = emoji;
+    clearTimeout(this.reactionTimer);
+    this.reactionTimer = setTimeout(() => (this.reaction.textContent = ""), reactionMs);
   }
 
   private showState(state: PeerState): void {
