@@ -127,6 +127,8 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.flush()
+	p.due = true
+	k := p.keys
 	if m == nil {
 		// A refused envelope is counted by the key state; the room goes on.
 		_ = p.keys.envelope(now, data)
@@ -140,10 +142,18 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 		}
 		p.peers[m.ConnID] = &protocol.Peer{ConnID: m.ConnID, Leaf: m.Leaf}
 		// An unacceptable peer is one that this participant does not hear; the others go on.
-		_ = p.keys.room.PeerJoined(now, room.Peer{Conn: link.ConnID(m.ConnID), Leaf: uint8(m.Leaf)}, &p.keys.out)
+		_ = k.room.PeerJoined(now, link.ConnID(m.ConnID), &k.out)
 	case *protocol.PeerLeft:
 		delete(p.peers, m.ConnID)
-		p.keys.room.PeerLeft(now, link.ConnID(m.ConnID), &p.keys.out)
+		_ = k.room.PeerLeft(now, link.ConnID(m.ConnID), &k.out)
+	case *protocol.Peers:
+		_ = k.room.Peers(now, p.roster(m.Peers), &k.out)
+	case *protocol.Group:
+		_ = k.room.Position(now, position(m), &k.out)
+	case *protocol.Stale:
+		_ = k.room.Stale(now, position(m.Group), &k.out)
+	case *protocol.Ticket:
+		p.ticket = m
 	case *protocol.PeerTracks:
 		if q := p.peers[m.ConnID]; q != nil {
 			q.Tracks = m.Tracks

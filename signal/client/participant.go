@@ -11,6 +11,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
+	"sotto/e2ee/group"
 	"sotto/e2ee/link"
 	"sotto/e2ee/room"
 	"sotto/signal/protocol"
@@ -24,7 +25,6 @@ type Participant struct {
 	cfg  Config
 	host string
 	conn link.ConnID
-	leaf uint8
 	line *line
 	pc   *webrtc.PeerConnection
 	keys *keys
@@ -35,9 +35,11 @@ type Participant struct {
 	ctx     context.Context // of the goroutines; ends with Close
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
-	wake    chan struct{} // outbox or requests are not empty
+	wake    chan struct{} // outbox or requests are not empty, or due
 	lastID  atomic.Uint32
 	count   counters
+	// admitted is closed on admission to the group.
+	admitted chan struct{}
 
 	mu         sync.Mutex
 	peers      map[protocol.ConnID]*protocol.Peer
@@ -49,6 +51,9 @@ type Participant struct {
 	replies    map[uint32]chan protocol.ServerMessage
 	joinTime   time.Duration
 	stopped    bool
+	due        bool // the key state may have a timer earlier than before
+	isAdmitted bool
+	knocks     []group.Knock
 }
 
 // Join enters the room and returns when media is connected. The context bounds joining only.
@@ -60,7 +65,8 @@ func Join(ctx context.Context, cfg Config) (*Participant, error) {
 	}
 	p := &Participant{
 		cfg: cfg, host: host, conn: link.NewConnID(),
-		wake:    make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1),
+		admitted: make(chan struct{}),
 		peers:   map[protocol.ConnID]*protocol.Peer{},
 		bound:   map[string]room.Slot{},
 		replies: map[uint32]chan protocol.ServerMessage{},
@@ -79,7 +85,7 @@ func Join(ctx context.Context, cfg Config) (*Participant, error) {
 
 func (p *Participant) join(ctx context.Context) error {
 	var err error
-	if p.keys, err = newKeys(p.conn, p.cfg.Keys, p.cfg.MediaKeys); err != nil {
+	if p.keys, err = newKeys(p.cfg, p.conn); err != nil {
 		return err
 	}
 	if p.line, err = dial(ctx, p.cfg); err != nil {
@@ -143,17 +149,31 @@ func (p *Participant) admit(ctx context.Context) error {
 func (p *Participant) welcome(m *protocol.Welcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var others []room.Peer
-	for i := range m.Peers {
-		p.peers[m.Peers[i].ConnID] = &m.Peers[i]
-		others = append(others, room.Peer{Conn: link.ConnID(m.Peers[i].ConnID), Leaf: uint8(m.Peers[i].Leaf)})
-	}
-	p.leaf = uint8(m.Leaf)
-	if err := p.keys.welcome(time.Now(), p.leaf, others); err != nil {
+	others := p.roster(m.Peers)
+	if err := p.keys.room.Welcome(time.Now(), others, position(m.Group), &p.keys.out); err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	p.flush()
 	return nil
+}
+
+// roster replaces the list of peers.
+func (p *Participant) roster(list []protocol.Peer) []link.ConnID {
+	clear(p.peers)
+	conns := make([]link.ConnID, 0, len(list))
+	for i := range list {
+		p.peers[list[i].ConnID] = &list[i]
+		conns = append(conns, link.ConnID(list[i].ConnID))
+	}
+	return conns
+}
+
+// position reads where the group stands; nil: there is none.
+func position(g *protocol.Group) *group.Position {
+	if g == nil {
+		return nil
+	}
+	return &group.Position{Group: [16]byte(g.GI), Slot: g.Slot}
 }
 
 // negotiate makes the peer connection, offers all media sections and waits until media is connected.
@@ -276,12 +296,17 @@ func (p *Participant) write() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		expired := false
 		select {
 		case <-p.ctx.Done():
 			return
 		case <-p.wake:
 		case <-timer.C:
-			p.mu.Lock()
+			expired = true
+		}
+		p.mu.Lock()
+		if expired || p.due {
+			p.due = false
 			now := time.Now()
 			next, err := p.keys.room.Tick(now, &p.keys.out)
 			if err != nil {
@@ -291,10 +316,8 @@ func (p *Participant) write() {
 			}
 			p.released(now)
 			p.flush()
-			p.mu.Unlock()
 			timer.Reset(max(next.Sub(now), 10*time.Millisecond))
 		}
-		p.mu.Lock()
 		outbox, requests := p.outbox, p.requests
 		p.outbox, p.requests = nil, nil
 		p.mu.Unlock()

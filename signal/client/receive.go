@@ -7,6 +7,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"sotto/e2ee/group"
 	"sotto/e2ee/link"
 	"sotto/e2ee/room"
 	"sotto/e2ee/sframe"
@@ -198,11 +199,32 @@ func (p *Participant) flush() {
 			}
 		}
 	}
+	p.hear()
 	p.keys.out.Reset()
-	if len(p.outbox) > 0 || len(p.requests) > 0 {
+	if len(p.outbox) > 0 || len(p.requests) > 0 || p.due {
 		select {
 		case p.wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// hear takes note of what the group says.
+func (p *Participant) hear() {
+	if p.keys.out.KnocksChanged {
+		p.knocks = p.keys.out.Knocks
+	}
+	if p.keys.out.Changed && !p.isAdmitted && p.keys.room.Group().State() == group.Member {
+		p.isAdmitted = true
+		close(p.admitted)
+	}
+	if p.cfg.Listener == nil {
+		return
+	}
+	for _, m := range p.keys.out.Messages {
+		p.cfg.Listener.Message(m)
+	}
+	for _, n := range p.keys.out.Notices {
+		p.cfg.Listener.Notice(n)
 	}
 }

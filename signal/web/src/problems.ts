@@ -56,7 +56,7 @@ const words = {
   waiting_to_be_let_in: { title: "Waiting to be let in", text: "Somebody in the room must open the door for you.", action: "none" },
   out_of_sync: { title: "You fell out of the encrypted group", text: "Nothing is sent until you are back in. This happens by itself.", action: "none" },
   host_changed: { title: "The host has another key than last time", text: "A new device explains it, and so does an impostor. Compare the safety code with the people you know.", action: "continue" },
-  duplicate_identity: { title: "You joined from somewhere else", text: "Another tab or device with the same identity has taken your place in this call.", action: "rejoin" },
+  duplicate_identity: { title: "You joined from somewhere else", text: "Another tab or device with the same identity has taken your place in this call.", action: "home" },
   link_replaced: { title: "This link was replaced", text: "The host has made a new link for this room. Ask for it.", action: "home" },
   kicked: { title: "You were removed from the room", text: "Somebody with the right to do so ended your part of this call.", action: "home" },
   version: { title: "This page is out of date", text: "The service speaks a newer version. Reload the page.", action: "retry" },
