@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sotto/signal/protocol"
+	"sotto/signal/rate"
 )
 
 // ServeHTTP serves the WebSocket endpoint; it returns when the session is over.
@@ -89,8 +90,8 @@ func (s *Server) open(r *http.Request) (_ *session, refused string) {
 	now := time.Now()
 	session := &session{
 		server: s, log: s.log, host: r.Host, ip: s.clientAddr(r),
-		meter:  &meter{bucket: newBucket(s.limits.ByteRate, s.limits.ByteBurst)},
-		bucket: newBucket(s.limits.MessageRate, s.limits.MessageBurst),
+		meter:  &meter{bucket: rate.New(s.limits.ByteRate, s.limits.ByteBurst)},
+		bucket: rate.New(s.limits.MessageRate, s.limits.MessageBurst),
 	}
 	session.queue = newQueue(s.limits.QueueMessages, s.limits.QueueBytes, session.tooSlow)
 

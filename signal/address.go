@@ -4,16 +4,18 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"sotto/signal/rate"
 )
 
 // address is what one client address has open and may open. Guarded by Server.mu.
 type address struct {
 	open int
 	away int // members that had their connection from here and have none now
-	rate bucket
+	rate rate.Bucket
 }
 
-func (e *address) idle(now time.Time) bool { return e.open == 0 && e.away == 0 && e.rate.full(now) }
+func (e *address) idle(now time.Time) bool { return e.open == 0 && e.away == 0 && e.rate.Full(now) }
 
 // addresses bounds what one client address opens. Guarded by Server.mu.
 type addresses struct {
@@ -36,11 +38,11 @@ func (a *addresses) open(now time.Time, ip netip.Addr) (refused string) {
 		if len(a.table) >= a.maxTable {
 			return refusedFull
 		}
-		e = &address{rate: newBucket(a.perSecond, a.perSecond)}
+		e = &address{rate: rate.New(a.perSecond, a.perSecond)}
 		a.table[ip] = e
 	}
 	switch {
-	case !e.rate.take(now, 1):
+	case !e.rate.Take(now, 1):
 		return refusedAddressRate
 	case e.open >= a.maxOpen:
 		return refusedAddressOpen

@@ -312,26 +312,3 @@ func TestServer_refusesBeyondAddressLimit(t *testing.T) {
 		t.Errorf("status %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 	}
 }
-
-func TestBucket(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	b := newBucket(50, 200)
-	taken := 0
-	for b.take(now, 1) {
-		taken++
-	}
-	if taken != 200 {
-		t.Errorf("%d at once", taken)
-	}
-	if b.take(now.Add(-time.Hour), 1) {
-		t.Error("the clock went back and paid")
-	}
-	for now = now.Add(time.Second); b.take(now, 1); taken++ {
-	}
-	if taken != 250 {
-		t.Errorf("%d after a second", taken)
-	}
-	if b.full(now.Add(3*time.Second)) || !b.full(now.Add(4*time.Second)) {
-		t.Error("fills at the wrong pace")
-	}
-}

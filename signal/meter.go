@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"sotto/signal/rate"
 )
 
 // errFlood ends the reading of a connection that sends too many bytes.
@@ -17,7 +19,7 @@ var errFlood = errors.New("signal: byte rate exceeded")
 // rate does not see them.
 type meter struct {
 	net.Conn
-	bucket bucket      // the reading goroutine's
+	bucket rate.Bucket // the reading goroutine's
 	over   atomic.Bool // the rate was exceeded: every read fails
 }
 
@@ -26,7 +28,7 @@ func (m *meter) Read(p []byte) (int, error) {
 		return 0, errFlood
 	}
 	n, err := m.Conn.Read(p)
-	if !m.bucket.take(time.Now(), float64(n)) {
+	if !m.bucket.Take(time.Now(), float64(n)) {
 		m.over.Store(true)
 		return 0, errFlood
 	}

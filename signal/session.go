@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"sotto/signal/protocol"
+	"sotto/signal/rate"
 )
 
 // session is one WebSocket connection.
@@ -33,7 +34,7 @@ type session struct {
 
 	// These belong to the reading goroutine.
 	state   state
-	bucket  bucket
+	bucket  rate.Bucket
 	badSeen int // messages that broke a rule of the decoder
 	buffer  []byte
 }
@@ -140,7 +141,7 @@ func (s *session) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !s.bucket.take(time.Now(), 1) {
+		if !s.bucket.Take(time.Now(), 1) {
 			return &refusal{code: protocol.CodeRateLimited, text: "too many messages", fatal: true}
 		}
 		if kind == websocket.MessageBinary {

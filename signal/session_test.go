@@ -202,8 +202,9 @@ func TestSession_refusesBadEnvelopes(t *testing.T) {
 			"not an envelope":   {func(*client, []byte) []byte { return []byte("hello") }, protocol.CodeBadEnvelope, true},
 			"another's name":    {func(_ *client, e []byte) []byte { copy(e[36:], watcher.conn[:]); return e }, protocol.CodeBadEnvelope, true},
 			"unknown type":      {func(_ *client, e []byte) []byte { e[1] = 9; return e }, protocol.CodeBadEnvelope, true},
-			"reserved type":     {func(_ *client, e []byte) []byte { e[1] = 3; return e }, protocol.CodeUnsupportedEnvelope, false},
-			"another version":   {func(_ *client, e []byte) []byte { e[0] = 2; return e }, protocol.CodeUnsupportedEnvelope, false},
+			"welcome alone":     {func(_ *client, e []byte) []byte { e[1], e[4] = 4, 1; return e }, protocol.CodeUnsupportedEnvelope, false},
+			"no group":          {func(_ *client, e []byte) []byte { e[1] = 3; return e }, protocol.CodeBadEnvelope, true},
+			"another version":   {func(_ *client, e []byte) []byte { e[0] = 3; return e }, protocol.CodeUnsupportedEnvelope, false},
 			"more than 32 KiB":  {func(_ *client, e []byte) []byte { return append(e, make([]byte, protocol.MaxSealed)...) }, protocol.CodeTooLarge, false},
 			"shorter than seal": {func(_ *client, e []byte) []byte { return e[:protocol.EnvelopeHeaderSize+27] }, protocol.CodeBadEnvelope, true},
 		} {

@@ -49,16 +49,16 @@ type State uint8
 
 // The states of a client.
 const (
-	// Connecting: no Welcome of the service yet.
-	Connecting State = iota
-	// Waiting: for the group, or to be added to it.
-	Waiting
-	// Member of the group.
-	Member
-	// Removed by a member or replaced by the own identity elsewhere. Final.
-	Removed
-	// OutOfSync: fell out of the group and asks to be added again.
-	OutOfSync
+	// StateConnecting: no Welcome of the service yet.
+	StateConnecting State = iota
+	// StateWaiting: for the group, or to be added to it.
+	StateWaiting
+	// StateMember: of the group.
+	StateMember
+	// StateRemoved: by a member or replaced by the own identity elsewhere. Final.
+	StateRemoved
+	// StateOutOfSync: fell out of the group and asks to be added again.
+	StateOutOfSync
 )
 
 // Person is a member of the group.
@@ -238,7 +238,7 @@ func (g *Group) Send(now time.Time, kind uint8, body []byte, out *Actions) error
 }
 
 // State is where this client stands.
-func (g *Group) State() State { return Connecting }
+func (g *Group) State() State { return StateConnecting }
 
 // Epoch is the newest epoch; 0 if not a member.
 func (g *Group) Epoch() uint64 { return 0 }

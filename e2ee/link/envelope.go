@@ -10,7 +10,8 @@ import (
 // Type is the kind of an envelope; the service treats them differently.
 type Type uint8
 
-// The envelope types of the wire format. Only App is used without MLS.
+// The envelope types of the wire format: foundation of a group, key package,
+// commit, welcome and application message.
 const (
 	TypeCreate Type = 1 + iota
 	TypeKeyPackage
@@ -59,15 +60,15 @@ var (
 //
 //	v u8 = 1 | type u8 | gen u16 | gi[16] | slot u64 | epoch u64 | from_conn[16] | to_conn[16] | sealed
 //
-// Numbers are big-endian. Without MLS Gen, Group, Slot and Epoch are zero.
+// Numbers are big-endian. What does not apply to a type is zero.
 type Header struct {
 	Type  Type
 	Gen   uint16   // generation of the link
 	Group [16]byte // MLS group id [16:32]
-	Slot  uint64   // number of commits before this one
-	Epoch uint64
+	Slot  uint64   // of a commit: the number of commits before it
+	Epoch uint64   // the message is made in; of a welcome: it leads to
 	From  ConnID
-	To    ConnID // zero: everybody
+	To    ConnID // zero: everybody; of a create: the tag of the host's token
 }
 
 // Append appends the encoded header.
@@ -105,7 +106,8 @@ func ParseEnvelope(b []byte) (h Header, sealed []byte, err error) {
 }
 
 // Sealer seals the envelopes of one connection. There must be one per ConnID,
-// since it owns the counter. Not safe for concurrent use.
+// since it owns the counter, which goes on when the link is replaced. Not safe
+// for concurrent use.
 type Sealer struct {
 	room [16]byte
 	from ConnID
@@ -120,6 +122,16 @@ func (k *Keys) Sealer(from ConnID) (*Sealer, error) {
 		return nil, err
 	}
 	return &Sealer{room: k.room, from: from, aead: aead}, nil
+}
+
+// Renew goes on with the keys of another generation of the link.
+func (s *Sealer) Renew(k *Keys) error {
+	aead, err := k.connAEAD(s.from)
+	if err != nil {
+		return err
+	}
+	s.room, s.aead = k.room, aead
+	return nil
 }
 
 // Seal returns the envelope of message. From in h is set to the sealer's own
@@ -141,8 +153,8 @@ func (s *Sealer) Seal(h Header, message []byte) ([]byte, error) {
 	return s.aead.Seal(out, nonce[:], message, aad), nil
 }
 
-// Opener opens the envelopes of one connection, each once and in order. Not
-// safe for concurrent use.
+// Opener opens the envelopes that one connection seals with the keys of one
+// generation of the link, each once and in order. Not safe for concurrent use.
 type Opener struct {
 	room [16]byte
 	from ConnID

@@ -85,17 +85,17 @@ func (k *Keys) Public() ed25519.PublicKey { return k.sig.Public().(ed25519.Publi
 // connection: host is the service's as the client wrote it (in a browser
 // location.host), nonce what the service sent.
 func (k *Keys) ConnectSignature(host string, nonce []byte, conn ConnID) []byte {
-	return ed25519.Sign(k.sig, connectMessage(host, nonce, conn))
+	return ed25519.Sign(k.sig, signedBy("sotto-connect/1", host, nonce, conn))
 }
 
 // VerifyConnect checks a connect signature, as the service does.
 func VerifyConnect(public ed25519.PublicKey, host string, nonce []byte, conn ConnID, signature []byte) bool {
 	return len(public) == ed25519.PublicKeySize &&
-		ed25519.Verify(public, connectMessage(host, nonce, conn), signature)
+		ed25519.Verify(public, signedBy("sotto-connect/1", host, nonce, conn), signature)
 }
 
-func connectMessage(host string, nonce []byte, conn ConnID) []byte {
-	m := append([]byte("sotto-connect/1"), host...)
+func signedBy(purpose, host string, nonce []byte, conn ConnID) []byte {
+	m := append([]byte(purpose), host...)
 	m = append(m, nonce...)
 	return append(m, conn[:]...)
 }
@@ -107,8 +107,17 @@ func (k *Keys) SenderBase(random [16]byte, conn ConnID) ([]byte, error) {
 	return hkdf.Expand(sha256.New, k.prk, string(append(info, conn[:]...)), BaseKeySize)
 }
 
-// PSK is the external pre-shared key that binds an MLS group to the link.
+// PSK is the external pre-shared key that binds an MLS group to the link. Every
+// commit that adds a member carries it.
 func (k *Keys) PSK() ([]byte, error) { return hkdf.Expand(sha256.New, k.prk, "mls-psk", 32) }
+
+// PSKID names that key in generation gen of the link:
+//
+//	"sotto-link/1" || room id raw (16) || gen u16
+func (k *Keys) PSKID(gen uint16) []byte {
+	id := append([]byte("sotto-link/1"), k.room[:]...)
+	return append(id, byte(gen>>8), byte(gen))
+}
 
 func (k *Keys) sealKey(from ConnID) ([]byte, error) {
 	return hkdf.Expand(sha256.New, k.seal, "conn"+string(from[:]), 32)

@@ -2,23 +2,27 @@ package layer
 
 import "sotto/sfu/packet"
 
-// noLimit lets all temporal layers pass.
-const noLimit = 255
+// AllLayers lets all temporal, or all spatial, layers pass.
+const AllLayers = 255
 
-// frame is what was decided about one frame, identified by its timestamp; all its packets follow it.
+// frame is what was decided about one picture, identified by its timestamp: one frame, or one of each spatial layer.
 type frame struct {
 	in, out uint32 // timestamp as received and as sent
 	pic     uint16 // subtracted from picture ids
-	picNext uint16 // the same for the frame after it
+	picNext uint16 // the same for the picture after it
 	limit   uint8  // highest temporal layer forwarded at that time
-	dropped bool
+	sid     uint8  // spatial layer shown at that time
 }
 
-// drop leaves the frame of p out. A dropped VP8 picture is closed up, because receivers take a missing picture id for a lost frame.
+// takes reports whether a packet of the picture is forwarded.
+func (f *frame) takes(p *packet.Packet) bool {
+	return p.TID <= f.limit && (f.sid == AllLayers || p.SID <= f.sid && p.Skips>>f.sid&1 == 0)
+}
+
+// close takes the picture of p, which is left out, out of the picture ids. Receivers of VP8 take a missing picture id for a lost frame.
 // VP9 and the dependency descriptor name the frames they refer to by difference: gaps are legal there and closing them would break
 // the references.
-func (f *frame) drop(p *packet.Packet) {
-	f.dropped = true
+func (f *frame) close(p *packet.Packet) {
 	if p.Codec == packet.VP8 && p.PictureIDAt != 0 {
 		f.picNext++
 	}
@@ -67,9 +71,9 @@ func (h *history) insert(p *packet.Packet, age uint8) *frame {
 		in:      p.TS,
 		out:     older.out + (p.TS - older.in),
 		pic:     older.picNext,
-		picNext: older.picNext, // the newer frame counts on this one even if it is dropped now
+		picNext: older.picNext, // the newer frame counts on this one even if it is left out now
 		limit:   older.limit,
-		dropped: p.TID > older.limit,
+		sid:     older.sid,
 	}
 	if int32(newer.out-f.out) <= 0 {
 		f.out = newer.out - 1

@@ -15,14 +15,16 @@ type record struct {
 }
 
 func (r *record) out() Out {
-	return Out{Seq: r.seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0}
+	return Out{Seq: r.seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0, Marker: r.kind&recordMarker != 0}
 }
 
-// Kinds of a record; from recordRung0 on the rung is counted.
+// Kinds of a record; from recordRung0 on the rung is counted. The marker bit is kept beside it.
 const (
 	recordNone = iota
 	recordFill // a hole closed by padding
 	recordRung0
+
+	recordMarker = 1 << 7
 )
 
 // Packets that can be retransmitted: 512 are 3 s at 1.5 Mbit/s, more than a receiver waits. Audio is repaired by its codec; its records
@@ -62,7 +64,7 @@ func (r records) get(seq uint16) *record {
 // forget makes the packets of a rung unavailable; their numbers stay used.
 func (r records) forget(rung int8) {
 	for i := range r {
-		if r[i].kind == uint8(rung)+recordRung0 {
+		if r[i].kind&^recordMarker == uint8(rung)+recordRung0 {
 			r[i].kind = recordFill
 		}
 	}

@@ -32,6 +32,7 @@ type Out struct {
 	Frame     uint16 // dependency descriptor frame_number
 	PictureID uint16 // 15 bits; a 7-bit form takes the lower 7
 	TL0       uint8  // VP8, VP9 TL0PICIDX
+	Marker    bool   // last packet of a picture, as far as this subscriber gets it
 	Switched  bool   // the first packet of another rung, or after a pause
 	// Fill comes with ok false: the packet is not for this subscriber, but its number was left open for it (it came late). A
 	// padding-only packet with Seq and TS closes the hole, so that the receiver does not wait for it. (If no packet of its frame
@@ -42,6 +43,9 @@ type Out struct {
 // Switch selects the packets of one source for one subscriber and renumbers them: whatever rungs they come from, the subscriber
 // sees one stream with continuous sequence numbers, rising timestamps and continuous frame numbers and picture ids.
 //
+// A rung is a simulcast stream. A stream with spatial layers (SVC) is one rung, and SetMaxSID chooses what is shown of it; a decode
+// target's frames (packet.Packet.SID and Skips) are forwarded.
+//
 // It takes each packet of all rungs once (duplicates are refused), in any order within a rung. Video and audio alike; audio has one
 // rung and every packet is a key frame. To go on with another source on the same outgoing SSRC, Reset all rungs.
 // Owned by the subscription's owner. Must not be copied once used: it keeps 8 KB about packets sent (1 KB for audio), allocated when
@@ -49,13 +53,15 @@ type Out struct {
 type Switch struct {
 	state           state
 	current, target int8
-	maxTID          uint8 // wanted limit of temporal layers; frame.limit is the one in force
+	maxTID, maxSID  uint8 // wanted limits of temporal and spatial layers; those of frame are in force
+	codec           packet.Codec
 
 	// The stream of the current rung: out = ext - offset. Numbers before first belong to the time before the switch.
 	first, top, offset uint64
 	drops              dropWindow
 	frame              frame // that of the newest packet
 	frames             history
+	skipped            uint8  // spatial layers below the shown one, a bit for each, of which frames were left out since the last key frame
 	tsOffset           uint32 // added to timestamps, except to those that would not rise
 	frameOffset        uint16
 	tl0Offset          uint8
@@ -85,7 +91,7 @@ type sent struct {
 // taking an early packet of reverse order for one of the former round of numbers (RFC 3711 3.3.1).
 func NewSwitch(firstSeq uint16, firstTS uint32) Switch {
 	return Switch{
-		current: Paused, target: Paused, maxTID: noLimit,
+		current: Paused, target: Paused, maxTID: AllLayers, maxSID: AllLayers,
 		sent: sent{rung: Paused, nextSeq: firstSeq, ts: firstTS},
 	}
 }
@@ -99,8 +105,13 @@ func (s *Switch) Newest() uint16 { return s.sent.nextSeq - 1 }
 // Target returns the wanted rung.
 func (s *Switch) Target() int8 { return s.target }
 
+// SID returns the spatial layer that is shown of the current rung, AllLayers if it is not limited.
+func (s *Switch) SID() uint8 { return s.frame.sid }
+
 // WantsKey returns the rung on which the switch waits for a key frame.
-func (s *Switch) WantsKey() (rung int8, ok bool) { return s.target, s.state == switchAtNextKeyFrame }
+func (s *Switch) WantsKey() (rung int8, ok bool) {
+	return s.target, s.state == switchAtNextKeyFrame || s.state == forwarding && s.maxSID != s.frame.sid && !s.mayLower()
+}
 
 // SetTarget sets the wanted rung. Paused takes effect at once, a rung with its next key frame. Values that are no rung are ignored.
 func (s *Switch) SetTarget(rung int8) {
@@ -118,6 +129,13 @@ func (s *Switch) SetTarget(rung int8) {
 
 // SetMaxTID limits the temporal layers. Fewer: from the next frame on. More: from the next frame on that allows it.
 func (s *Switch) SetMaxTID(tid uint8) { s.maxTID = tid }
+
+// SetMaxSID limits the spatial layers (SVC), AllLayers for streams that have one. More: with the next key frame. Fewer: from the next
+// picture on, if the frames of the lower layers were forwarded all the time; else, as in L3T3_KEY, with the next key frame too.
+func (s *Switch) SetMaxSID(sid uint8) { s.maxSID = sid }
+
+// MaxSID returns the wanted limit of spatial layers.
+func (s *Switch) MaxSID() uint8 { return s.maxSID }
 
 // Reset says that the stream of a rung ended or goes on with other numbers (a new SSRC). If it was being forwarded, the switch waits
 // for a key frame of its target.
@@ -148,8 +166,8 @@ func (s *Switch) stop() {
 // After an Out with Switched, later packets of the same stream may have come before (reordered, or the first packet was repaired):
 // the caller passes those with greater ExtSeq again, from its ring.
 func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
-	if p.Layer != s.current || p.Layer < 0 {
-		if s.state == switchAtNextKeyFrame && p.Layer == s.target && p.Start && p.Key && p.ExtSeq != 0 {
+	if p.Layer != s.current || p.Layer < 0 || p.Codec != s.codec {
+		if s.begins(p) {
 			return s.begin(p), true
 		}
 		return Out{}, false
@@ -169,20 +187,38 @@ func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
 		s.drop()
 		return Out{}, false
 	}
-	if p.TS != s.frame.in {
+	f := &s.frame
+	if p.TS != f.in {
 		s.nextFrame(p)
 	}
-	if s.frame.dropped {
+	if !f.takes(p) {
+		if p.SID < f.sid && p.TID <= f.limit && f.sid != AllLayers {
+			s.skipped |= 1 << p.SID
+		}
 		s.drop()
 		return Out{}, false
+	}
+	if f.out != s.sent.ts || !s.sent.any {
+		s.note(f, p)
 	}
 	seq := uint16(p.ExtSeq - s.offset)
 	if seq-s.sent.nextSeq > maxGap { // gaps between packets that were dropped add up
 		s.first, s.offset, s.drops = p.ExtSeq, p.ExtSeq-uint64(s.sent.nextSeq), dropWindow{}
 		seq = s.sent.nextSeq
 	}
-	r := s.send(p, &s.frame, seq)
-	return Out{Seq: seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0}, true
+	r := s.send(p, f, seq)
+	return Out{Seq: seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0, Marker: r.kind&recordMarker != 0}, true
+}
+
+// begins reports whether forwarding begins, or goes on in another codec, with p.
+func (s *Switch) begins(p *packet.Packet) bool {
+	if !p.Start || !p.Key || p.ExtSeq == 0 || p.Layer < 0 {
+		return false
+	}
+	if p.Layer == s.current { // in another codec: the publisher changed it
+		return int64(p.ExtSeq-s.top) > 0
+	}
+	return s.state == switchAtNextKeyFrame && p.Layer == s.target
 }
 
 // drop closes the number of the newest packet up.
@@ -197,11 +233,14 @@ func (s *Switch) begin(p *packet.Packet) Out {
 	if s.records == nil {
 		s.records = newRecords(p.Codec)
 	}
-	s.state, s.current = forwarding, p.Layer
+	s.current, s.codec = p.Layer, p.Codec
+	if s.current == s.target {
+		s.state = forwarding
+	}
 	s.first, s.top, s.offset = p.ExtSeq, p.ExtSeq, p.ExtSeq-uint64(s.sent.nextSeq)
-	s.drops, s.frames = dropWindow{}, history{}
+	s.drops, s.frames, s.skipped = dropWindow{}, history{}, 0
 	s.tsOffset = s.align(p)
-	s.frame = frame{in: p.TS, out: s.rise(p), limit: s.maxTID}
+	s.frame = frame{in: p.TS, out: s.rise(p), limit: s.maxTID, sid: s.maxSID}
 	if p.PictureIDAt != 0 && s.sent.hasPic {
 		s.frame.pic = p.PictureID - (s.sent.pic + 1)
 		s.frame.picNext = s.frame.pic
@@ -228,16 +267,25 @@ func (s *Switch) rebase(ext uint64) {
 	s.drops = dropWindow{}
 }
 
-// nextFrame decides about the frame that p is the first packet to come of.
+// nextFrame decides about the picture that p is the first packet to come of.
 func (s *Switch) nextFrame(p *packet.Packet) {
-	f := frame{in: p.TS, out: s.rise(p), pic: s.frame.picNext, picNext: s.frame.picNext, limit: s.nextLimit(p)}
-	if p.TID > f.limit {
-		f.drop(p)
-	} else {
-		s.note(&f, p)
+	f := frame{in: p.TS, out: s.rise(p), pic: s.frame.picNext, picNext: s.frame.picNext, limit: s.nextLimit(p), sid: s.frame.sid}
+	switch {
+	case p.Start && p.Key:
+		f.sid, s.skipped = s.maxSID, 0
+	case s.mayLower():
+		f.sid = s.maxSID
+	}
+	if !f.takes(p) {
+		f.close(p)
 	}
 	s.frame = f
 	s.frames.push(&f)
+}
+
+// mayLower reports whether a lower spatial layer is wanted that can be shown without a key frame.
+func (s *Switch) mayLower() bool {
+	return s.maxSID < s.frame.sid && s.skipped&(uint8(2)<<(s.maxSID&7)-1) == 0
 }
 
 // nextLimit returns the limit of temporal layers from the frame of p on.
@@ -254,7 +302,7 @@ func (s *Switch) nextLimit(p *packet.Packet) uint8 {
 	return limit
 }
 
-// note remembers the newest frame that goes out.
+// note remembers the newest picture that goes out.
 func (s *Switch) note(f *frame, p *packet.Packet) {
 	s.sent.any = true
 	s.sent.ts, s.sent.at = f.out, p.Arrival
@@ -271,6 +319,9 @@ func (s *Switch) note(f *frame, p *packet.Packet) {
 func (s *Switch) send(p *packet.Packet, f *frame, seq uint16) *record {
 	r := &s.records[int(seq)&(len(s.records)-1)]
 	r.ext, r.ts, r.seq, r.kind = uint32(p.ExtSeq), f.out, seq, uint8(s.current)+recordRung0
+	if p.Marker || p.End && p.SID == f.sid { // above it nothing follows for this subscriber
+		r.kind |= recordMarker
+	}
 	r.pic, r.tl0, r.frame = (p.PictureID-f.pic)&0x7fff, uint8(p.TL0)+s.tl0Offset, 0
 	if p.DD.Len != 0 {
 		r.frame = p.Frame + s.frameOffset
@@ -308,7 +359,7 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 		if p.TS != f.in {
 			f = s.frames.lookup(p)
 		}
-		if f != nil && !f.dropped {
+		if f != nil && f.takes(p) {
 			if int32(f.out-s.sent.ts) > 0 { // what came after it was all dropped
 				s.note(f, p)
 			}
@@ -325,7 +376,7 @@ func (s *Switch) Repair(out uint16) (rung int8, ext uint64, o Out, ok bool) {
 	if r == nil {
 		return 0, 0, Out{}, false
 	}
-	rung = int8(r.kind - recordRung0)
+	rung = int8(r.kind&^recordMarker - recordRung0)
 	top := s.tops[rung]
 	if rung == s.current {
 		top = s.top

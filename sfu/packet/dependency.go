@@ -27,6 +27,7 @@ const (
 type ddTemplate struct {
 	sid, tid   uint8
 	switchTID  uint8  // see Packet.SwitchTID
+	present    uint8  // spatial layers, a bit for each, of the decode targets that its frames are part of
 	frameDiffs uint8  // used part of frameDiff
 	dtis       uint64 // two bits per decode target, target 0 lowest
 	frameDiff  [ddMaxFrameDiffs]uint8
@@ -50,6 +51,8 @@ type ddFrame struct {
 	known                 bool // the structure that the packet refers to is known: the fields below are valid
 	frame                 uint16
 	sid, tid, switchTID   uint8
+	present               uint8 // see ddTemplate
+	skips                 uint8 // see Packet.Skips
 }
 
 // dependencyReader reads the descriptors of one stream.
@@ -58,7 +61,7 @@ type dependencyReader struct {
 	current    uint8
 	known      bool
 	since      uint64 // extended sequence number of the packet that brought it
-	active     uint32 // decode targets that the sender still produces
+	top        uint8  // highest spatial layer of the decode targets that the sender still produces
 }
 
 func (d *dependencyReader) structure() *ddStructure { return &d.structures[d.current&1] }
@@ -73,8 +76,8 @@ func (d *dependencyReader) read(b []byte, ext uint64) (f ddFrame, ok bool) {
 	f.frame = binary.BigEndian.Uint16(b[1:])
 	id := b[0] & 0x3f
 	if len(b) == ddMandatoryBytes {
-		if d.known {
-			d.structure().apply(&f, id)
+		if d.known && d.structure().apply(&f, id) {
+			f.skips = skips(f.present, f.sid, d.top)
 		}
 		return f, true
 	}
@@ -112,10 +115,35 @@ func (d *dependencyReader) read(b []byte, ext uint64) (f ddFrame, ok bool) {
 		d.current = (d.current + 1) & 1
 		d.known, d.since = true, ext
 	}
-	if adopt || activePresent && !f.structure {
-		d.active = active
+	if adopt || activePresent && !f.structure && ext >= d.since {
+		d.top = s.top(active)
 	}
+	f.skips = skips(f.present, f.sid, d.top)
 	return f, true
+}
+
+// top returns the highest spatial layer of a set of decode targets.
+func (s *ddStructure) top(targets uint32) (top uint8) {
+	for k := range s.targetCount {
+		if targets>>k&1 != 0 {
+			top = max(top, s.targetSID[k])
+		}
+	}
+	return top
+}
+
+// skips returns the layers above sid that are not in present, see Packet.Skips. Whoever wants more than the highest layer that is sent
+// gets that one.
+func skips(present, sid, top uint8) uint8 {
+	if sid >= top {
+		return 0
+	}
+	below := uint8(2)<<top - 1
+	s := ^present & below & ^(uint8(2)<<sid - 1)
+	if s>>top&1 != 0 {
+		s |= ^below
+	}
+	return s
 }
 
 // apply fills f from the template id (A.8.3.3).
@@ -125,7 +153,7 @@ func (s *ddStructure) apply(f *ddFrame, id uint8) bool {
 		return false
 	}
 	t := &s.templates[i]
-	f.known, f.sid, f.tid, f.switchTID = true, t.sid, t.tid, t.switchTID
+	f.known, f.sid, f.tid, f.switchTID, f.present = true, t.sid, t.tid, t.switchTID, t.present
 	return true
 }
 
@@ -137,7 +165,7 @@ func (s *ddStructure) readCustom(r *bitReader, f *ddFrame, dtis, diffs, chains b
 		for k := range s.targetCount {
 			v |= uint64(r.bits(2)) << (2 * k)
 		}
-		f.switchTID = s.switchUp(v, f.sid, f.tid)
+		f.switchTID, f.present = s.switchUp(v, f.sid, f.tid), s.present(v)
 	}
 	if diffs {
 		for n := 0; ; n++ {
@@ -233,7 +261,7 @@ func (s *ddStructure) readLayers(r *bitReader) bool {
 	}
 }
 
-// readTargets derives the layer of each decode target, decode_target_layers(), and from it where layers can be added.
+// readTargets derives the layer of each decode target, decode_target_layers(), and from it which layers each template's frames serve.
 func (s *ddStructure) readTargets() {
 	for k := range s.targetCount {
 		s.targetSID[k], s.targetTID[k] = 0, 0
@@ -247,8 +275,18 @@ func (s *ddStructure) readTargets() {
 	}
 	for i := range s.templateCount {
 		t := &s.templates[i]
-		t.switchTID = s.switchUp(t.dtis, t.sid, t.tid)
+		t.switchTID, t.present = s.switchUp(t.dtis, t.sid, t.tid), s.present(t.dtis)
 	}
+}
+
+// present returns the spatial layers of the decode targets that a frame with these indications is part of.
+func (s *ddStructure) present(dtis uint64) (sids uint8) {
+	for k := range s.targetCount {
+		if dtis>>(2*k)&3 != dtiNotPresent {
+			sids |= 1 << s.targetSID[k]
+		}
+	}
+	return sids
 }
 
 // switchUp returns the highest temporal layer that a receiver of a frame with these indications may add after it. The indication

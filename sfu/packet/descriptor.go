@@ -4,17 +4,26 @@ package packet
 // structure between packets; the zero value is ready. Owned by the stream's owner; about 8 KB.
 type Descriptor struct {
 	dd      dependencyReader
+	vp9     vp9Structure
+	codec   Codec  // of the newest packet; a stream may change it
+	since   uint64 // extended sequence number of the first packet in it
 	lastTS  uint32 // of the newest packet, for codecs that do not mark the start of a frame
 	started bool
 }
 
-// Read fills TID, SwitchTID, SID, Frame, Start, End, Key and the picture id fields of p from the dependency descriptor if the packet
+// Read fills TID, SwitchTID, SID, Skips, Frame, Start, End, Key and the picture id fields of p from the dependency descriptor if the packet
 // has one, else from the payload descriptor of p.Codec. p.Codec and p.ExtSeq must be set. It does not allocate and does not look
 // at the payload behind the descriptor, except for the one clear byte of a VP8 frame without dependency descriptor.
-// ErrDescriptor: truncated or nonsense, drop the packet. A packet of padding only is part of no frame and no error.
+// ErrDescriptor: truncated, nonsense, or late and in a codec that the stream has left: drop the packet. A packet of padding only is part of no frame and no error.
 func (d *Descriptor) Read(p *Packet) error {
 	if p.PaddingOnly() {
 		return nil
+	}
+	if p.Codec != d.codec {
+		if p.ExtSeq < d.since {
+			return ErrDescriptor
+		}
+		*d = Descriptor{codec: p.Codec, since: p.ExtSeq}
 	}
 	var err error
 	switch p.Codec {
@@ -24,7 +33,7 @@ func (d *Descriptor) Read(p *Packet) error {
 	case VP8:
 		err = p.readVP8()
 	case VP9:
-		err = p.readVP9()
+		err = p.readVP9(&d.vp9)
 	case AV1:
 		p.readAV1(!d.started || p.TS != d.lastTS)
 	default:
@@ -43,17 +52,32 @@ func (d *Descriptor) Read(p *Packet) error {
 	}
 	p.Frame, p.Start, p.End, p.Key = f.frame, f.start, f.end, f.structure
 	if f.known {
-		p.TID, p.SID, p.SwitchTID = f.tid, f.sid, f.switchTID
+		p.TID, p.SID, p.SwitchTID, p.Skips = f.tid, f.sid, f.switchTID, f.skips
 	}
 	return nil
 }
 
-// Resolution returns the size in pixels of a spatial layer of the stream, from its dependency structure. ok is false when there is
-// none or it does not say.
-func (d *Descriptor) Resolution(sid uint8) (w, h uint16, ok bool) {
-	s := d.dd.structure()
-	if !d.dd.known || !s.resolutions || sid >= s.spatialCount {
-		return 0, 0, false
+// SpatialLayers returns how many spatial layers the stream carries now (SVC), as its dependency structure or its VP9 scalability
+// structure says; 1 if neither came.
+func (d *Descriptor) SpatialLayers() int {
+	switch {
+	case d.dd.known:
+		return int(d.dd.top) + 1
+	case d.vp9.known:
+		return int(d.vp9.count)
 	}
-	return s.width[sid], s.height[sid], true
+	return 1
+}
+
+// Resolution returns the size in pixels of a spatial layer of the stream, from its dependency structure or its VP9 scalability
+// structure. ok is false when there is none or it does not say.
+func (d *Descriptor) Resolution(sid uint8) (w, h uint16, ok bool) {
+	s, v := d.dd.structure(), &d.vp9
+	switch {
+	case d.dd.known && s.resolutions && sid < s.spatialCount:
+		return s.width[sid], s.height[sid], true
+	case !d.dd.known && v.known && v.resolutions && sid < v.count:
+		return v.width[sid], v.height[sid], true
+	}
+	return 0, 0, false
 }

@@ -134,6 +134,133 @@ func TestDescriptor_dependency(t *testing.T) {
 	check("and its templates count", read(10, mandatory(true, false, 22, 18).data), facts{Frame: 18, Start: true, TID: 1, SwitchTID: 2})
 }
 
+// l3t1Key is the descriptor that starts a key picture of three spatial layers which refer to each other in key pictures alone:
+// templates S0 key, S0, S1 key, S1, S2 key, S2; targets S0, S1, S2.
+func l3t1Key(frame uint16) []byte {
+	w := mandatory(true, true, 0, frame)
+	w.put(0b10000, 5).put(0, 6).put(3-1, 5)
+	for _, next := range []uint32{0, 2, 0, 2, 0, 3} {
+		w.put(next, 2)
+	}
+	const none, swtch = 0, 2
+	for _, dti := range []uint32{
+		swtch, swtch, swtch,
+		swtch, none, none,
+		none, swtch, swtch,
+		none, swtch, none,
+		none, none, swtch,
+		none, none, swtch,
+	} {
+		w.put(dti, 2)
+	}
+	for _, diffs := range [][]uint32{{}, {3}, {1}, {3}, {1}, {3}} {
+		for _, d := range diffs {
+			w.put(1, 1).put(d-1, 4)
+		}
+		w.put(0, 1)
+	}
+	w.put(0, 2) // no chains: ns(4)
+	w.put(1, 1)
+	for _, size := range [][2]uint32{{320, 180}, {640, 360}, {1280, 720}} {
+		w.put(size[0]-1, 16).put(size[1]-1, 16)
+	}
+	return w.data
+}
+
+func TestDescriptor_spatialLayers(t *testing.T) {
+	var d Descriptor
+	if n := d.SpatialLayers(); n != 1 {
+		t.Errorf("%d spatial layers before anything came", n)
+	}
+	ext := uint64(0)
+	read := func(dd []byte) (sid, skips uint8) {
+		t.Helper()
+		ext++
+		p := incoming(t, AV1, ext, []byte{0x10, 0x32}, dd)
+		if err := d.Read(p); err != nil {
+			t.Fatal(err)
+		}
+		return p.SID, p.Skips
+	}
+	check := func(what string, dd []byte, sid, skips uint8, layers int) {
+		t.Helper()
+		if s, k := read(dd); s != sid || k != skips {
+			t.Errorf("%s: layer %d, skipped by %08b; want %d, %08b", what, s, k, sid, skips)
+		}
+		if n := d.SpatialLayers(); n != layers {
+			t.Errorf("%s: %d spatial layers, want %d", what, n, layers)
+		}
+	}
+	delta := func(template uint8) []byte { return mandatory(true, true, template, uint16(ext)).data }
+	check("S0 of the key picture", l3t1Key(1), 0, 0, 3)
+	check("S1 of the key picture", delta(2), 1, 0, 3)
+	check("S2 of the key picture", delta(4), 2, 0, 3)
+	check("S0", delta(1), 0, 0b11111110, 3)
+	check("S1", delta(3), 1, 0b11111100, 3)
+	check("S2", delta(5), 2, 0, 3)
+	check("S0, own indications", mandatory(true, true, 1, 9).put(0b00100, 5).put(0b100011, 6).data, 0, 0b00000010, 3)
+	check("S0, two layers from here on", mandatory(true, true, 1, 9).put(0b01000, 5).put(0b011, 3).data, 0, 0b11111110, 2)
+	check("S1 is the highest now", delta(3), 1, 0, 2)
+	if w, h, ok := d.Resolution(1); w != 640 || h != 360 || !ok {
+		t.Errorf("resolution of S1 %dx%d %v", w, h, ok)
+	}
+}
+
+func TestDescriptor_vp9ScalabilityStructure(t *testing.T) {
+	var d Descriptor
+	ext := uint64(10)
+	read := func(payload ...byte) *Packet {
+		t.Helper()
+		ext++
+		p := incoming(t, VP9, ext, payload, nil)
+		if err := d.Read(p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if p := read(0x29, 0x00, 9, 1); p.Skips != 0 { // L B Z
+		t.Errorf("skipped by %08b before the structure", p.Skips)
+	}
+	// L B V: S0 of a key picture, three layers with sizes.
+	read(0x2a, 0x00, 9, 0x50, 1, 64, 0, 180, 2, 128, 1, 104, 5, 0, 2, 208, 1)
+	if n := d.SpatialLayers(); n != 3 {
+		t.Errorf("%d spatial layers, want 3", n)
+	}
+	if w, h, ok := d.Resolution(2); w != 1280 || h != 720 || !ok {
+		t.Errorf("resolution %dx%d %v", w, h, ok)
+	}
+	if p := read(0x69, 0x02, 9, 1); p.SID != 1 || p.Skips != 0b11111100 { // P L B Z
+		t.Errorf("layer %d, skipped by %08b", p.SID, p.Skips)
+	}
+	if p := read(0x69, 0x04, 9, 1); p.SID != 2 || p.Skips != 0 {
+		t.Errorf("layer %d, skipped by %08b", p.SID, p.Skips)
+	}
+	read(0x7a, 0x00, 0x03, 0x02, 0x20, 1) // flexible mode: two references, then two layers
+	if n := d.SpatialLayers(); n != 2 {
+		t.Errorf("%d spatial layers, want 2", n)
+	}
+	read(0x2a, 0x00, 9, 0x50, 1, 64) // cut off
+	if n := d.SpatialLayers(); n != 2 {
+		t.Errorf("%d spatial layers after a structure that was cut off", n)
+	}
+}
+
+func TestDescriptor_anotherCodecBeginsAnew(t *testing.T) {
+	var d Descriptor
+	read := func(codec Codec, ext uint64, payload, dd []byte) error {
+		return d.Read(incoming(t, codec, ext, payload, dd))
+	}
+	if err := read(AV1, 10, []byte{0x18, 0x0a}, l3t1Key(1)); err != nil || d.SpatialLayers() != 3 {
+		t.Fatalf("%v, %d layers", err, d.SpatialLayers())
+	}
+	if err := read(VP8, 11, []byte{0x10, 0}, nil); err != nil || d.SpatialLayers() != 1 {
+		t.Errorf("after the change: %v, %d layers", err, d.SpatialLayers())
+	}
+	if err := read(AV1, 9, []byte{0x10, 0x32}, nil); !errors.Is(err, ErrDescriptor) {
+		t.Errorf("a late packet of the former codec: %v", err)
+	}
+}
+
 func TestDescriptor_refusesMalformedDependencies(t *testing.T) {
 	whole := l1t3(0, 1)
 	cases := map[string][]byte{
@@ -184,6 +311,8 @@ func FuzzDescriptor(f *testing.F) {
 	f.Add(uint8(VP8), []byte{0x90, 0xf0, 0x92, 0x34, 200, 0x60, 1}, l1t3(0, 1), mandatory(true, true, 3, 2).data)
 	f.Add(uint8(VP9), []byte{0xac, 0x81, 0x02, 0x10, 9, 1}, []byte{0x80, 0, 1, 0xff, 0xff, 0xff, 0xff}, []byte{})
 	f.Add(uint8(AV1), []byte{0x18}, []byte{}, l1t3(9, 9))
+	f.Add(uint8(AV1), []byte{0x18}, l3t1Key(1), mandatory(true, true, 1, 9).put(0b01000, 5).put(0b011, 3).data)
+	f.Add(uint8(VP9), []byte{0x7a, 0x00, 0x03, 0x02, 0x30, 1, 64, 0, 180, 2, 128, 1, 104, 1}, []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, codec uint8, payload, dd1, dd2 []byte) {
 		if len(payload) > 1000 || len(dd1) > 255 || len(dd2) > 255 {
 			return
@@ -199,6 +328,12 @@ func FuzzDescriptor(f *testing.F) {
 			}
 			if p.Key && !p.Start && p.Codec != AV1 {
 				t.Fatal("key without start")
+			}
+			if p.Skips&(uint8(2)<<p.SID-1) != 0 {
+				t.Fatalf("layer %d is skipped by %08b", p.SID, p.Skips)
+			}
+			if n := d.SpatialLayers(); n < 1 || n > maxVP9Spatial {
+				t.Fatalf("%d spatial layers", n)
 			}
 			end := p.PictureIDAt + 1
 			if p.PictureIDWide {

@@ -28,7 +28,7 @@ type Span struct{ At, Len uint16 }
 // Packet is one RTP packet after SRTP and before SFrame, as values and offsets; it holds no pointer but Raw.
 //
 // Parse fills header and extensions. The room sets Codec, ExtSeq and, for simulcast, Layer. Descriptor.Read (one per stream) then
-// fills TID, SwitchTID, SID, Frame, Start, End, Key and the picture id fields. Immutable afterwards. Raw belongs to the reader's
+// fills TID, SwitchTID, SID, Skips, Frame, Start, End, Key and the picture id fields. Immutable afterwards. Raw belongs to the reader's
 // buffer and is valid until the call that took the packet returns; ring.Ring.Put makes the copy that lives on.
 type Packet struct {
 	Raw        []byte
@@ -51,6 +51,7 @@ type Packet struct {
 	TID             uint8  // temporal layer
 	SwitchTID       uint8  // temporal layers up to this one may be added with this frame (VP8 Y bit) or after it (DD); 0 = none
 	SID             uint8  // spatial layer inside the stream (SVC), 0 = lowest
+	Skips           uint8  // spatial layers above SID, a bit for each, whose receivers do without this frame (L3T3_KEY between key frames)
 	Frame           uint16 // dependency descriptor frame_number; 0 without DD
 	Start, End, Key bool   // first packet of a frame, last packet of a frame, part of a key frame (Key is sure on the Start packet)
 	Repaired        bool   // came as a retransmission

@@ -51,10 +51,21 @@ func (p *Packet) readVP8() error {
 	return nil
 }
 
+// maxVP9Spatial is what the three bits of SID and N_S can say.
+const maxVP9Spatial = 8
+
+// vp9Structure is the scalability structure of a VP9 stream (RFC 9628 4.2.1), which comes with key frames and when layers change.
+type vp9Structure struct {
+	known, resolutions bool
+	count              uint8  // spatial layers
+	since              uint64 // extended sequence number of the packet that brought it
+	width, height      [maxVP9Spatial]uint16
+}
+
 // readVP9 reads the payload descriptor of RFC 9628 4.2 as far as layers and the picture id.
 //
-//	I P L F B E V Z | M PictureID | TID U SID D | TL0PICIDX (non-flexible mode only) | …
-func (p *Packet) readVP9() error {
+//	I P L F B E V Z | M PictureID | TID U SID D | TL0PICIDX (non-flexible mode only) | P_DIFF N (flexible, up to 3) | SS
+func (p *Packet) readVP9(ss *vp9Structure) error {
 	b := p.Payload()
 	flags := b[0]
 	at := 1
@@ -87,7 +98,40 @@ func (p *Packet) readVP9() error {
 	}
 	p.Start, p.End = flags&0x08 != 0, flags&0x04 != 0
 	p.Key = p.Start && flags&0x40 == 0 && p.SID == 0
+	if flags&0x02 != 0 && (!ss.known || p.ExtSeq >= ss.since) {
+		if flags&0x50 == 0x50 { // flexible mode, not a key picture: up to three references
+			for more := 0; more < 3 && at < len(b); more++ {
+				at++
+				if b[at-1]&1 == 0 {
+					break
+				}
+			}
+		}
+		ss.read(b[at:], p.ExtSeq)
+	}
+	if flags&0x01 != 0 && ss.known && p.SID+1 < ss.count { // Z: no reference of the layers above it
+		p.Skips = ^(uint8(2)<<p.SID - 1)
+	}
 	return nil
+}
+
+// read takes a scalability structure, unless it is cut off: it is of use, but no packet depends on it.
+//
+//	N_S Y G - - - | WIDTH HEIGHT (Y: of each layer) | …
+func (ss *vp9Structure) read(b []byte, ext uint64) {
+	if len(b) == 0 {
+		return
+	}
+	count := b[0]>>5 + 1
+	resolutions := b[0]&0x10 != 0
+	b = b[1:]
+	if resolutions && len(b) < 4*int(count) {
+		return
+	}
+	ss.known, ss.resolutions, ss.count, ss.since = true, resolutions, count, ext
+	for i := 0; resolutions && i < int(count); i++ {
+		ss.width[i], ss.height[i] = binary.BigEndian.Uint16(b[4*i:]), binary.BigEndian.Uint16(b[4*i+2:])
+	}
 }
 
 // readAV1 reads the aggregation header (AV1 RTP specification 4.4): Z Y W W N. It does not mark the start of a frame that is not

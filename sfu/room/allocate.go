@@ -67,7 +67,7 @@ func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 	over := a.current()+audio > keep+keep/4
 	raised, lowered := false, false
 	for i, s := range a.slots {
-		last := s.sw.Target()
+		last := s.aimed()
 		switch {
 		case targets[i] > max(last, 0):
 			raised = true
@@ -136,9 +136,7 @@ func (a *allocScratch) nextStep(wanted, targets []int8) (least unit.Bitrate) {
 
 // target aims one subscription and asks for the key frame that it needs.
 func (r *Room) target(now time.Time, s *slot, rung int8, out *Batch) {
-	if s.sw.Target() != rung {
-		s.sw.SetTarget(rung)
-	}
+	s.aim(rung)
 	if rung == layer.Paused {
 		r.switched(s, out)
 	}
@@ -147,7 +145,11 @@ func (r *Room) target(now time.Time, s *slot, rung int8, out *Batch) {
 
 // ladder describes a track to the allocator, as one subscriber wants it.
 func (t *track) ladder(s *slot) layer.Source {
-	src := layer.Source{Priority: s.wish.Priority, Want: s.wish.Height, Current: s.sw.Current()}
+	src := layer.Source{Priority: s.wish.Priority, Want: s.wish.Height, Current: s.shown()}
+	if st := t.svc(); st != nil {
+		st.ladder(&src)
+		return src
+	}
 	known := true
 	live := 0
 	for _, st := range t.streams {

@@ -7,8 +7,9 @@ import (
 	"sotto/sfu/packet"
 )
 
-// crowd is n peers who publish all four sources and wish for everything of everybody, in an order that helps nobody.
-func crowd(t testing.TB, n PeerID, slots uint32) (*Room, []PublishedTrack) {
+// crowd is n peers who publish all four sources and wish for everything of everybody, in an order that helps nobody. Each has
+// slots of video, and of audio.
+func crowd(t testing.TB, n PeerID, video, audio uint32) (*Room, []PublishedTrack) {
 	r := New(Config{Rand: rand.NewPCG(1, 2)})
 	tracks := []PublishedTrack{
 		{Source: SourceCamera, MID: "1", Codecs: []PayloadType{vp8}}, {Source: SourceScreen, MID: "2", Codecs: []PayloadType{vp8}},
@@ -24,9 +25,13 @@ func crowd(t testing.TB, n PeerID, slots uint32) (*Room, []PublishedTrack) {
 	for id := PeerID(1); id <= n; id++ {
 		apply(Join{Peer: id, Extensions: subExt})
 		var list []Slot
-		for k := range slots {
+		for k := range video + audio {
 			ssrc := uint32(id)*1000 + 2*k
-			list = append(list, Slot{MID: "a", Kind: Video, SSRC: ssrc, RTXSSRC: ssrc + 1, Codecs: []PayloadType{vp8Sub}})
+			s := Slot{MID: "a", Kind: Video, SSRC: ssrc, RTXSSRC: ssrc + 1, Codecs: []PayloadType{vp8Sub}}
+			if k >= video {
+				s = Slot{MID: "a", Kind: Audio, SSRC: ssrc, Codecs: []PayloadType{opusSub}}
+			}
+			list = append(list, s)
 		}
 		apply(Slots{Peer: id, Slots: list})
 		var wishes []Wish
@@ -41,20 +46,35 @@ func crowd(t testing.TB, n PeerID, slots uint32) (*Room, []PublishedTrack) {
 	return r, tracks
 }
 
-// BenchmarkRoom_publishInACrowd is the dearest command: everybody's slots are given out anew.
+// BenchmarkRoom_publishInACrowd is the dearest command: everybody's slots may be given out anew. The peer whose tracks come
+// and go is one that most see and hear, or one that waits for a slot.
 func BenchmarkRoom_publishInACrowd(b *testing.B) {
-	r, tracks := crowd(b, 64, 49)
-	var out Batch
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		list := tracks
-		if n%2 == 0 {
-			list = nil
-		}
-		if err := r.Apply(epoch, Publish{Peer: 7, Tracks: list}, &out); err != nil {
-			b.Fatal(err)
-		}
-		out.Reset()
+	for _, bb := range []struct {
+		name         string
+		peers        PeerID
+		video, audio uint32
+		who          PeerID
+	}{
+		{"16 peers", 16, 16, 16, 7},
+		{"64 peers, shown", 64, 49, 49, 64},
+		{"256 peers, shown", 256, 49, 49, 128},
+		{"256 peers, waiting", 256, 49, 49, 60},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			r, tracks := crowd(b, bb.peers, bb.video, bb.audio)
+			var out Batch
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				list := tracks
+				if n%2 == 0 {
+					list = nil
+				}
+				if err := r.Apply(epoch, Publish{Peer: bb.who, Tracks: list}, &out); err != nil {
+					b.Fatal(err)
+				}
+				out.Reset()
+			}
+		})
 	}
 }
 

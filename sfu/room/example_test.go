@@ -40,6 +40,6 @@ func Example() {
 		fmt.Printf("%v to %d, SSRC %d: %s\n", s.Kind, s.To, s.SSRC, s.Packet.Payload())
 	}
 	// Output:
-	// room.SlotsChanged {Peer:2 Slots:[{MID:a Active:true Publisher:1 Source:mic}] Waiting:0}
+	// room.SlotsChanged {Peer:2 Slots:[{MID:a Active:true Publisher:1 Source:mic Paused:none}] Waiting:0}
 	// audio to 2, SSRC 2000: opus
 }

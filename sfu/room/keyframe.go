@@ -130,6 +130,7 @@ func (r *Room) watchKey(now time.Time, s *stream, p *packet.Packet) {
 	s.loss.KeyFrame(p.ExtSeq)
 	if _, h, ok := s.desc.Resolution(p.SID); ok && h != s.height {
 		s.height = h
+		s.track.constraint().stale = true
 		for _, sub := range s.track.subs {
 			sub.peer.dirty = true
 		}

@@ -28,13 +28,16 @@ type peer struct {
 	in         [Kinds]bucket // what it may still send
 	clockShift time.Duration
 	clockKnown bool
+	asked      [MaxSources]constraint // what it was told to send
 
 	// as a subscriber
 	slots     []*slot // in m-line order
 	retired   []*slot // no longer listed; kept because their SSRCs must never start over
 	wishes    []Wish
 	waiting   int         // wanted tracks without a slot
-	released  bool        // a slot lost its track since the last SlotsChanged
+	lost      int         // slots whose tracks were withdrawn; tracksChanged has not been called yet
+	moved     bool        // a slot got or lost its track; settle has not been called yet
+	urgent    bool        // likewise, and layers must be chosen at once
 	told      []SlotState // as of the last SlotsChanged
 	estimator *bwe.Estimator
 	pacer     pace.Pacer

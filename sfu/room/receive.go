@@ -51,6 +51,9 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 	} else {
 		s.recv.Received(p.Arrival, p.ExtSeq, p.TS, codec.ClockRate)
 	}
+	if !s.live || pub.asked[t.source].raised.After(s.last) {
+		s.rate.resume(now)
+	}
 	s.last = now
 	if pub.muted[t.source] {
 		r.drop(DropMuted)
@@ -67,11 +70,15 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		r.drop(DropDescriptor)
 		return
 	}
+	if !t.started || !s.live && !t.live() { // its layers begin together
+		t.since, t.holding = now, t.layers() > 1
+	}
 	if !t.started {
-		t.started, t.since, t.holding = true, now, t.layers() > 1
+		t.started = true
 		out.Events = append(out.Events, TrackStarted{pub.id, t.source})
 	}
 	s.rate.add(now, len(p.Raw))
+	relayered := s.spatial.note(now, &s.desc, p)
 	r.watchLoss(now, pub, s, p, out)
 	r.watchKey(now, s, p)
 	q := s.ring.Put(p)
@@ -79,13 +86,15 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		r.drop(DropTooOld)
 		return
 	}
-	known := t.holding && (int(s.layer) == t.layers()-1 || now.Sub(t.since) >= startWait)
+	known := t.holding && (int(s.layer) >= t.top() || now.Sub(t.since) >= startWait)
 	if known {
 		t.holding = false
 	}
-	if known || !s.live {
+	if known || !s.live || relayered {
 		s.live = true
-		r.layersChanged(now, t, out)
+		if !t.holding {
+			r.layersChanged(now, t, out)
+		}
 	}
 	for _, sub := range t.subs {
 		r.forward(now, sub, s, q, out)

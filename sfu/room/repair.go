@@ -136,7 +136,7 @@ func (r *Room) again(now time.Time, s *slot, q *packet.Packet, ext uint64, seq u
 	p := s.peer
 	send := packet.Outgoing{
 		Packet: q, Ext: ext,
-		SSRC: s.RTXSSRC, TS: o.TS, Seq: s.rtxSeq, PT: s.formats[q.Codec].RTX, Marker: q.Marker,
+		SSRC: s.RTXSSRC, TS: o.TS, Seq: s.rtxSeq, PT: s.formats[q.Codec].RTX, Marker: o.Marker,
 		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0, RTX: true, OSN: seq,
 	}
 	size := send.Size(&p.ext) + sealOverhead

@@ -51,11 +51,12 @@ type Room struct {
 	peers []*peer // ascending by id
 	stats Stats
 
-	next     time.Time // when Tick is due; zero: never
-	keep     time.Time // next housekeeping
-	alloc    allocScratch
-	nacks    []uint16 // scratch
-	feedback []*rtcp.TransportLayerCC
+	next      time.Time // when Tick is due; zero: never
+	keep      time.Time // next housekeeping
+	alloc     allocScratch
+	assigning assignment
+	nacks     []uint16 // scratch
+	feedback  []*rtcp.TransportLayerCC
 }
 
 // New returns an empty room.
@@ -182,17 +183,19 @@ func (r *Room) join(now time.Time, j Join) {
 }
 
 func (r *Room) leave(now time.Time, p *peer, out *Batch) {
+	var c change
 	for s, t := range p.tracks {
 		if t != nil {
 			r.stopTrack(t, out)
 			p.tracks[s] = nil
+			c.removed = append(c.removed, t)
 		}
 	}
 	for _, s := range p.slots {
 		s.release()
 	}
 	r.peers = slices.DeleteFunc(r.peers, func(q *peer) bool { return q == p })
-	r.assignAll(now, out)
+	r.tracksChanged(now, p, c, out)
 }
 
 // Tick does what is due: paced packets, loss and key frame retries, feedback, reports. It returns when it wants to be
@@ -240,6 +243,7 @@ func (r *Room) housekeep(now time.Time, p *peer, out *Batch) {
 		r.wantKey(now, s, out)
 	}
 	r.constrain(now, p, out)
+	p.tellPauses(now, out)
 	if !now.Before(p.reportAt) {
 		p.reportAt = now.Add(reportEvery)
 		r.sendReports(now, p, out)

@@ -99,6 +99,11 @@ func (w *world) flush() {
 		w.observe()
 	}
 	w.log = append(w.log, w.batch.Events...)
+	for _, e := range w.batch.Events {
+		if e, ok := e.(TrackWanted); ok {
+			w.obey(e)
+		}
+	}
 	for i := range w.batch.Sends {
 		s := &w.batch.Sends[i]
 		w.sends++
@@ -149,6 +154,22 @@ func (w *world) flush() {
 	w.batch.Reset()
 }
 
+// obey makes a publisher that follows wishes send no more than is wanted, after the way through signaling; a layer that comes
+// back begins with a key frame.
+func (w *world) obey(e TrackWanted) {
+	for _, p := range w.pubs {
+		if p.id == e.Peer && p.obeys {
+			w.after(p.delay+20*time.Millisecond, func() {
+				for i, l := range p.layers {
+					was := l.off
+					l.off = i > int(e.Layer)
+					l.key = l.key || was && !l.off
+				}
+			})
+		}
+	}
+}
+
 func (w *world) sub(id PeerID) *subscriber {
 	for _, s := range w.subs {
 		if s.id == id {
@@ -194,6 +215,7 @@ type publisher struct {
 	payload  *rand.Rand // bodies of frames
 	off      bool
 	deaf     bool // answers no key frame request
+	obeys    bool // follows TrackWanted
 }
 
 type encoding struct {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sotto/sfu/layer"
-	"sotto/sfu/packet"
 )
 
 // checkSlots tells what is wrong with a list of slots.
@@ -93,144 +92,11 @@ func checkWishes(wishes []Wish) error {
 func (r *Room) want(now time.Time, p *peer, wishes []Wish, out *Batch) {
 	p.wishes = slices.Clone(wishes)
 	slices.SortStableFunc(p.wishes, Wish.compare)
+	p.urgent = true
 	r.assign(now, p, false, out)
-	r.allocate(now, p, out)
 }
 
 // compare orders wishes by what they are about. A list of all wishes meets all tracks of the room at every change.
 func (w Wish) compare(v Wish) int {
 	return cmp.Or(cmp.Compare(w.Publisher, v.Publisher), cmp.Compare(w.Source, v.Source))
-}
-
-func (r *Room) assignAll(now time.Time, out *Batch) {
-	for _, p := range r.peers {
-		r.assign(now, p, false, out)
-	}
-}
-
-// wanted is a track that a peer wants, and how.
-type wanted struct {
-	t    *track
-	wish Wish
-	slot *slot
-}
-
-// assign gives a peer's slots to the tracks that it wants. A wanted track keeps its slot; others take free ones by
-// priority, and then the slot of a track of lower priority.
-func (r *Room) assign(now time.Time, p *peer, tell bool, out *Batch) {
-	list := r.wantedBy(p)
-	changed := false
-	for _, s := range p.slots {
-		if s.track == nil {
-			continue
-		}
-		i := slices.IndexFunc(list, func(w wanted) bool { return w.t == s.track })
-		if i < 0 || !s.takes(s.track) {
-			s.release()
-			changed = true
-			continue
-		}
-		list[i].slot, s.wish = s, list[i].wish
-	}
-	waiting := 0
-	var full [Kinds][1 << (packet.AV1 + 1)]bool // by codecs: whoever comes later in the list finds no slot either
-	for i := range list {
-		w := &list[i]
-		if w.slot != nil {
-			continue
-		}
-		none := &full[w.t.source.Kind()][w.t.codecs()]
-		var s *slot
-		if !*none {
-			s = p.place(w, list)
-		}
-		if s == nil {
-			*none = true
-			waiting++
-			continue
-		}
-		if s.track != nil {
-			s.release() // whose track waits now: it comes later in the list
-		}
-		w.slot = s
-		r.subscribe(s, w)
-		changed = true
-	}
-	p.tell(waiting, tell, out)
-	if changed {
-		r.allocate(now, p, out)
-	}
-}
-
-// tell reports the slots, if they are not as last told or always is set.
-func (p *peer) tell(waiting int, always bool, out *Batch) {
-	states := make([]SlotState, len(p.slots))
-	for i, s := range p.slots {
-		states[i] = SlotState{MID: s.MID}
-		if s.track != nil {
-			states[i] = SlotState{MID: s.MID, Active: true, Publisher: s.track.peer.id, Source: s.track.source}
-		}
-	}
-	if !always && waiting == p.waiting && slices.Equal(states, p.told) {
-		return
-	}
-	p.waiting, p.told = waiting, states
-	out.Events = append(out.Events, SlotsChanged{Peer: p.id, Slots: slices.Clone(states), Waiting: waiting})
-}
-
-// wantedBy lists the tracks that a peer wants, the most important first.
-func (r *Room) wantedBy(p *peer) (list []wanted) {
-	for _, q := range r.peers {
-		if q == p {
-			continue
-		}
-		for _, t := range q.tracks {
-			if t == nil {
-				continue
-			}
-			i, found := slices.BinarySearchFunc(p.wishes, Wish{Publisher: q.id, Source: t.source}, Wish.compare)
-			switch {
-			case found:
-				list = append(list, wanted{t: t, wish: p.wishes[i]})
-			case t.source.Kind() == Audio:
-				list = append(list, wanted{t: t, wish: Wish{Publisher: q.id, Source: t.source}})
-			}
-		}
-	}
-	slices.SortStableFunc(list, func(a, b wanted) int { return cmp.Compare(b.wish.Priority, a.wish.Priority) })
-	return list
-}
-
-// place returns a slot for w: a free one, or that of the least important track below w's priority.
-func (p *peer) place(w *wanted, list []wanted) *slot {
-	for _, s := range p.slots {
-		if s.track == nil && s.takes(w.t) {
-			return s
-		}
-	}
-	for i := len(list) - 1; i >= 0; i-- {
-		v := &list[i]
-		if v.wish.Priority >= w.wish.Priority {
-			return nil
-		}
-		if v.slot != nil && v.slot.takes(w.t) {
-			s := v.slot
-			v.slot = nil
-			return s
-		}
-	}
-	return nil
-}
-
-// subscribe puts a track into a free slot.
-func (r *Room) subscribe(s *slot, w *wanted) {
-	s.track, s.wish = w.t, w.wish
-	at, _ := slices.BinarySearchFunc(w.t.subs, s.peer.id, func(s *slot, id PeerID) int { return cmp.Compare(s.peer.id, id) })
-	w.t.subs = slices.Insert(w.t.subs, at, s)
-	s.restart()
-	for _, st := range w.t.streams {
-		if st != nil && st.clock.Known() {
-			st.clockTo(s)
-		}
-	}
 }

@@ -1,7 +1,11 @@
 package room
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"sotto/sfu/packet"
 )
 
 // hall is a room with a number of publishers of camera and microphone, 1 and up, and one viewer, 100.
@@ -39,14 +43,7 @@ func shown(w *world, kind Kind) (ids []PeerID) {
 	return ids
 }
 
-func waiting(w *world) (n int) {
-	for _, e := range w.log {
-		if e, ok := e.(SlotsChanged); ok && e.Peer == 100 {
-			n = e.Waiting
-		}
-	}
-	return n
-}
+func waiting(w *world) int { return w.room.find(100).waiting }
 
 func expect(t *testing.T, w *world, kind Kind, want ...PeerID) {
 	t.Helper()
@@ -146,4 +143,62 @@ func TestSlots_toldWhenAPublisherGoes(t *testing.T) {
 	w.apply(Publish{Peer: 2, Tracks: nil})
 	expect(t, w, Audio, 0, 0)
 	expect(t, w, Video, 0, 0)
+}
+
+// Slots given out step by step are those that would be given out at once.
+func TestSlots_stepByStepAsAtOnce(t *testing.T) {
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		w := newWorld(t, seed)
+		vp9 := PayloadType{PT: 98, Codec: packet.VP9, ClockRate: 90000}
+		var slots []Slot
+		for i := range uint32(3 + rng.IntN(6)) {
+			d := Slot{MID: "a", Kind: Kind(rng.IntN(2)), SSRC: 1 + i, Codecs: []PayloadType{opusSub}}
+			if d.Kind == Video {
+				d.Codecs = [][]PayloadType{{vp8Sub}, {vp9}, {vp8Sub, vp9}}[rng.IntN(3)]
+			}
+			slots = append(slots, d)
+		}
+		w.apply(Join{Peer: 100, Extensions: subExt})
+		w.apply(Slots{Peer: 100, Slots: slots})
+		var wishes []Wish
+		for id := PeerID(1); id <= 12; id++ {
+			w.apply(Join{Peer: id, Extensions: pubExt})
+			for source := range MaxSources {
+				if rng.IntN(3) > 0 {
+					wishes = append(wishes, Wish{Publisher: id, Source: source, Priority: uint8(rng.IntN(4))})
+				}
+			}
+		}
+		w.apply(Want{Peer: 100, Wishes: wishes})
+		p := w.room.find(100)
+		for range 200 {
+			var defs []PublishedTrack
+			for source := range MaxSources {
+				if rng.IntN(2) > 0 {
+					codec := []PayloadType{opus}
+					if source.Kind() == Video {
+						codec = []PayloadType{[]PayloadType{vp8, vp9}[rng.IntN(2)]}
+					}
+					defs = append(defs, PublishedTrack{Source: source, MID: string('0' + rune(source)), Codecs: codec})
+				}
+			}
+			w.apply(Publish{Peer: PeerID(1 + rng.IntN(12)), Tracks: defs})
+			steps := carried(p)
+			waiting := p.waiting
+			w.room.assign(w.now, p, false, &w.batch)
+			w.batch.Reset()
+			if again := carried(p); !slices.Equal(steps, again) || p.waiting != waiting {
+				t.Fatalf("seed %d: %v with %d waiting, and anew %v with %d", seed, steps, waiting, again, p.waiting)
+			}
+		}
+	}
+}
+
+// carried lists what a peer's slots carry.
+func carried(p *peer) (list []*track) {
+	for _, s := range p.slots {
+		list = append(list, s.track)
+	}
+	return list
 }

@@ -41,6 +41,7 @@ type stream struct {
 	recv     report.Receiver
 	clock    report.Clock
 	rate     meter
+	spatial  spatial
 	expected uint64 // as counted in the room's statistics
 	lost     int64
 
@@ -86,6 +87,9 @@ func (m *meter) add(now time.Time, n int) {
 	}
 }
 
+// resume begins a window anew after a pause, which is no rate of zero.
+func (m *meter) resume(now time.Time) { m.since, m.bytes = now, 0 }
+
 // rate returns the measured rate, or guess while there is none.
 func (m *meter) rate(guess unit.Bitrate) unit.Bitrate {
 	switch m.windows {
@@ -97,20 +101,34 @@ func (m *meter) rate(guess unit.Bitrate) unit.Bitrate {
 	return (m.now + m.then) / 2
 }
 
-// liveness brings the live marks of a peer's streams up to date and reports whether one changed.
+// liveness ends the live marks of a peer's streams that fell silent and reports whether there was one.
 func (p *peer) liveness(now time.Time) (changed bool) {
 	for _, t := range p.tracks {
 		if t == nil || t.layers() == 1 {
 			continue
 		}
 		for _, s := range t.streams {
-			if s == nil {
+			if s == nil || !s.live {
 				continue
 			}
-			if live := now.Sub(s.last) < liveFor; live != s.live {
-				s.live, changed = live, true
+			patience := liveFor
+			if c := t.constraint(); c.known && s.layer > c.layer {
+				patience = unwantedLiveFor
+			}
+			if now.Sub(s.last) >= patience {
+				s.live, changed = false, true
 			}
 		}
 	}
 	return changed
+}
+
+// live reports whether any layer of the track is sent.
+func (t *track) live() bool {
+	for _, s := range t.streams {
+		if s != nil && s.live {
+			return true
+		}
+	}
+	return false
 }

@@ -31,6 +31,7 @@ type slot struct {
 	heard   heard     // the last reception report
 	keySent time.Time // when the last key frame began to leave
 	short   bool      // less than wanted fits the estimate
+	why     PauseReason
 	// abandoned is the newest number when the layer was ended in the middle; nothing up to it is worth repairing.
 	abandoned   uint16
 	abandonedAt time.Time
@@ -73,6 +74,7 @@ func (s *slot) release() {
 	if s.track == nil {
 		return
 	}
+	s.track.constraint().stale = true
 	for i, sub := range s.track.subs {
 		if sub == s {
 			s.track.subs = append(s.track.subs[:i], s.track.subs[i+1:]...)
@@ -80,13 +82,14 @@ func (s *slot) release() {
 		}
 	}
 	s.track = nil
-	s.peer.released = true
+	s.peer.moved = true
 	s.restart()
 }
 
 // restart makes the switch forget its streams.
 func (s *slot) restart() {
 	s.sw.SetTarget(layer.Paused)
+	s.sw.SetMaxSID(layer.AllLayers)
 	for i := range int8(layer.MaxRungs) {
 		s.sw.Reset(i)
 	}
@@ -105,10 +108,12 @@ func (r *Room) forward(now time.Time, s *slot, st *stream, q *packet.Packet, out
 		return
 	}
 	r.emit(now, s, q, o, out)
+	if s.shown() != s.rung {
+		r.switched(s, out)
+	}
 	if !o.Switched {
 		return
 	}
-	r.switched(s, out)
 	// The first packet of the key frame may have come after others of its frame: reordered, or repaired.
 	for ext := q.ExtSeq + 1; ext <= st.unwrap.Top(); ext++ {
 		if later := st.ring.Get(ext); later != nil {
@@ -128,7 +133,7 @@ func (r *Room) emit(now time.Time, s *slot, q *packet.Packet, o layer.Out, out *
 	}
 	send := packet.Outgoing{
 		Packet: q, Ext: q.ExtSeq,
-		SSRC: s.SSRC, TS: o.TS, Seq: o.Seq, PT: format.PT, Marker: q.Marker,
+		SSRC: s.SSRC, TS: o.TS, Seq: o.Seq, PT: format.PT, Marker: o.Marker,
 		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0,
 	}
 	p := s.peer
@@ -215,26 +220,26 @@ func (r *Room) shed(now time.Time, p *peer, out *Batch) {
 
 // switched tells that a subscriber's layer changed.
 func (r *Room) switched(s *slot, out *Batch) {
-	rung := s.sw.Current()
+	rung := s.shown()
 	if rung == s.rung {
 		return
 	}
 	if s.Kind == Video {
 		r.stats.LayerSwitches++
-		out.Events = append(out.Events, LayerSwitched{s.peer.id, s.track.peer.id, s.track.source, s.rung, rung, s.why(rung)})
+		out.Events = append(out.Events, LayerSwitched{s.peer.id, s.track.peer.id, s.track.source, s.rung, rung})
 	}
 	s.rung = rung
 }
 
-// why returns the reason for a pause.
-func (s *slot) why(rung int8) PauseReason {
+// paused returns why a slot that carries a video track gets no picture. One that only waits for its key frame is not paused.
+func (s *slot) paused(now time.Time) PauseReason {
 	switch {
-	case rung != layer.Paused:
-		return NotPaused
 	case s.wish.Paused:
 		return PauseWish
-	case s.short:
+	case s.track.silent(now):
+		return PauseSource
+	case s.short && s.sw.Target() == layer.Paused:
 		return PauseBandwidth
 	}
-	return PauseSource
+	return NotPaused
 }

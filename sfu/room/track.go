@@ -20,8 +20,9 @@ type track struct {
 	since   time.Time               // of its first packet since then
 	holding bool                    // its subscribers wait until its layers are known, at most startWait
 	keyAt   time.Time               // last key frame request for any layer
-
-	constraint constraint
+	made    time.Time
+	mark    uint64 // of the last list of wanted tracks that it is in
+	place   int    // in that list
 }
 
 const (
@@ -56,24 +57,29 @@ func checkSource(s Source) error {
 
 // publish replaces a peer's tracks.
 func (r *Room) publish(now time.Time, p *peer, defs []PublishedTrack, out *Batch) {
+	var c change
 	for s, t := range p.tracks {
 		if t == nil {
 			continue
 		}
 		i := slices.IndexFunc(defs, func(d PublishedTrack) bool { return d.Source == Source(s) })
 		if i >= 0 && t.same(&defs[i]) {
+			c.recoded = c.recoded || !slices.Equal(t.def.Codecs, defs[i].Codecs)
 			t.def = defs[i]
 			continue
 		}
 		r.stopTrack(t, out)
 		p.tracks[s] = nil
+		c.removed = append(c.removed, t)
 	}
 	for _, d := range defs {
 		if p.tracks[d.Source] == nil {
-			p.tracks[d.Source] = &track{peer: p, source: d.Source, def: d}
+			t := &track{peer: p, source: d.Source, def: d, made: now}
+			p.tracks[d.Source] = t
+			c.added = append(c.added, t)
 		}
 	}
-	r.assignAll(now, out)
+	r.tracksChanged(now, p, c, out)
 }
 
 // clocked reports whether all payload types have a clock rate.
@@ -97,7 +103,9 @@ func (r *Room) stopTrack(t *track, out *Batch) {
 		}
 	}
 	for len(t.subs) > 0 {
-		t.subs[len(t.subs)-1].release()
+		s := t.subs[len(t.subs)-1]
+		s.peer.lost++
+		s.release()
 	}
 	if t.started {
 		t.started = false

@@ -123,10 +123,11 @@ type SlotState struct {
 	Active    bool
 	Publisher PeerID
 	Source    Source
+	Paused    PauseReason // why no picture comes
 }
 
 // SlotsChanged lists all slots of a peer after a change, in the order of the Slots command. It precedes the first packet
-// of a newly assigned track. Waiting counts wanted tracks that found no free slot.
+// of a newly assigned track. Waiting counts wanted tracks that found no free slot; it alone causes no event.
 type SlotsChanged struct {
 	Peer    PeerID
 	Slots   []SlotState
@@ -145,15 +146,14 @@ type TrackStopped struct {
 	Source Source
 }
 
-// LayerSwitched reports that a subscriber now gets layer To of a track; layer.Paused (-1) is none, and then Why says why.
+// LayerSwitched reports that a subscriber now gets layer To of a track; layer.Paused (-1) is none.
 type LayerSwitched struct {
 	Peer, Publisher PeerID
 	Source          Source
 	From, To        int8
-	Why             PauseReason
 }
 
-// PauseReason says why a subscriber gets no picture of a track.
+// PauseReason says why a subscriber gets no picture of a video track.
 type PauseReason uint8
 
 // The reasons.
@@ -161,7 +161,7 @@ const (
 	NotPaused      PauseReason = iota
 	PauseWish                  // the subscriber asked for it
 	PauseBandwidth             // not even the lowest layer fits the path
-	PauseSource                // the publisher sends nothing that could be forwarded
+	PauseSource                // the publisher sends nothing
 )
 
 // String returns the name of the reason.
@@ -179,8 +179,9 @@ func (r PauseReason) String() string {
 	return "unknown"
 }
 
-// TrackWanted tells a publisher the highest layer of one of its video tracks that anybody wants, layer.Paused (-1) if nobody
-// wants any. What is above may be switched off at the encoder; until the first event all layers count as wanted.
+// TrackWanted tells a publisher the highest layer of its video track of a source that anybody wants, layer.Paused (-1) if nobody
+// wants any. What is above may be switched off at the encoder; until the first event all layers count as wanted. It holds until
+// the next one, also for another track of the source.
 type TrackWanted struct {
 	Peer   PeerID
 	Source Source

@@ -11,37 +11,34 @@ import (
 // differ by one byte (VP8, H.264) or a few (AV1); more would cost bandwidth that nobody asked for.
 const maxEqualize = 8
 
-// run is packets to one peer, in order, that become equally long.
+// run is packets to one peer that become equally long, and so one message to the kernel: of one stream or of several, since
+// only the order within a stream counts.
 type run struct {
-	to       room.PeerID
-	low, top uint16 // lengths
+	low, top    uint16 // lengths
+	rigid       bool   // not to be padded: only packets of this length
+	streams     uint64 // a bit for each SSRC in it, several may share one
+	first, last int32  // plans
 }
 
-// plan is what equalize found out about each send: its length, and its run or none.
+// plan is what becomes of one send: its length, and the next one of its peer or, later, of its run. Indices of plans are one
+// higher than those of the sends, so that 0 is none.
 type plan struct {
 	size uint16
-	run  int32
+	next int32
 }
 
-const noRun = -1
-
-// emit marshals, seals and queues everything in the batch, and tells the events. Flush follows.
-//
-// Video goes before audio. That order is free, as each has SSRCs of its own, and it keeps the packets of a frame together:
-// a shorter packet ends a run of the socket (udp(7), UDP_SEGMENT), so the first of audio even finds a place at its end.
+// emit marshals, seals and queues everything in the batch, peer by peer, and tells the events. What makes a full system call
+// is written at once, so that the first peers of a large room do not wait for the last; the rest waits for flush.
 func (s *Shard) emit(now time.Time) {
-	audio := s.equalize()
-	for i := range s.batch.Sends {
-		if out := &s.batch.Sends[i]; out.Kind != room.Audio {
-			s.send(out, s.plans[i])
+	s.address()
+	for _, p := range s.addressed {
+		s.serve(p)
+		if s.endpoint.Full() {
+			s.flush()
 		}
 	}
-	for i := 0; audio > 0; i++ {
-		if out := &s.batch.Sends[i]; out.Kind == room.Audio {
-			s.send(out, s.plans[i])
-			audio--
-		}
-	}
+	clear(s.addressed)
+	s.addressed = s.addressed[:0]
 	s.sendRTCP()
 	for _, e := range s.batch.Events {
 		s.tell(e)
@@ -49,69 +46,105 @@ func (s *Shard) emit(now time.Time) {
 	s.batch.Reset()
 }
 
-// equalize finds the video packets of this round that a few bytes of padding (RFC 3550 5.1) make as long as the longest of
-// their neighbours, so that a frame is one message to the kernel. None becomes longer than a packet that goes out anyway.
-// Audio, whose length is most of its cost on the link, retransmissions and probes stay as they are. It returns how many of
-// audio there are.
-func (s *Shard) equalize() (audio int) {
-	s.plans, s.runs = s.plans[:0], s.runs[:0]
+// flush writes what was queued.
+func (s *Shard) flush() {
+	if s.endpoint.Flush() > 0 {
+		s.latency.settle(time.Now())
+	} else {
+		s.latency.discard()
+	}
+}
+
+// address makes a list of each peer's sends.
+func (s *Shard) address() {
+	s.plans = s.plans[:0]
 	for i := range s.batch.Sends {
-		out := &s.batch.Sends[i]
+		s.plans = append(s.plans, plan{})
+		p := s.destination(s.batch.Sends[i].To)
+		if p == nil {
+			s.counters.drops[DropGone]++
+			continue
+		}
+		at := int32(i + 1)
+		if p.first == 0 {
+			p.first = at
+			s.addressed = append(s.addressed, p)
+		} else {
+			s.plans[p.last-1].next = at
+		}
+		p.last = at
+	}
+}
+
+// serve sends what is for one peer: video run by run, and behind each run one packet of audio. A shorter packet ends a message
+// of the socket (udp(7), UDP_SEGMENT), so that this one costs no message of its own.
+func (s *Shard) serve(p *peer) {
+	first := p.first
+	p.first, p.last = 0, 0
+	defer s.barrier(p)
+	s.runs, s.sounds = s.runs[:0], s.sounds[:0]
+	for at := first; at != 0; {
+		out, its := &s.batch.Sends[at-1], &s.plans[at-1]
+		next := its.next
+		its.size, its.next = uint16(out.Size(&p.outgoing)), 0
 		if out.Kind == room.Audio {
-			audio++
+			s.sounds = append(s.sounds, at)
+		} else {
+			s.join(at, out)
 		}
-		s.plans = append(s.plans, s.plan(out))
+		at = next
 	}
-	return audio
-}
-
-// plan measures one packet.
-func (s *Shard) plan(out *room.Send) (at plan) {
-	at.run = noRun
-	p := s.destination(out.To)
-	if p == nil {
-		return at
-	}
-	defer s.barrier(p)
-	at.size = uint16(out.Size(&p.outgoing))
-	if out.Kind == room.Video && !out.RTX && out.Packet != nil && out.Padding == 0 {
-		at.run = s.join(p, out.To, at.size)
-	}
-	return at
-}
-
-// join returns the run for a packet of size bytes to p: its last one if the packet fits, else a new one.
-func (s *Shard) join(p *peer, to room.PeerID, size uint16) int32 {
-	if i := int(p.run); i < len(s.runs) && s.runs[i].to == to { // else p.run is of a former round
-		low, top := min(s.runs[i].low, size), max(s.runs[i].top, size)
-		if top-low <= maxEqualize {
-			s.runs[i].low, s.runs[i].top = low, top
-			return p.run
+	sounds := s.sounds
+	for i := range s.runs {
+		r := &s.runs[i]
+		for at := r.first; at != 0; at = s.plans[at-1].next {
+			s.send(p, at, uint8(r.top-s.plans[at-1].size))
+		}
+		if len(sounds) > 0 && s.plans[sounds[0]-1].size < r.top {
+			s.send(p, sounds[0], 0)
+			sounds = sounds[1:]
 		}
 	}
-	p.run = int32(len(s.runs))
-	s.runs = append(s.runs, run{to: to, low: size, top: size})
-	return p.run
+	for _, at := range sounds {
+		s.send(p, at, 0)
+	}
 }
 
-// send writes one packet into its destination's slab, once.
-func (s *Shard) send(out *room.Send, at plan) {
-	p := s.destination(out.To)
-	if p == nil {
-		s.counters.drops[DropGone]++
-		return
+// join puts a packet that is not audio into a run: the newest whose packets are about as long, but not past one that holds its
+// stream, or else a new one. A few bytes of padding (RFC 3550 5.1) then make them equally long; none becomes longer than a
+// packet that goes out anyway. Retransmissions and probes are not padded, nor is audio, whose length is most of its cost on
+// the link.
+func (s *Shard) join(at int32, out *room.Send) {
+	size := s.plans[at-1].size
+	rigid := out.RTX || out.Packet == nil || out.Padding != 0
+	stream := uint64(1) << (out.SSRC & 63)
+	for i := len(s.runs) - 1; i >= 0; i-- {
+		r := &s.runs[i]
+		low, top := min(r.low, size), max(r.top, size)
+		if top == low || !r.rigid && !rigid && top-low <= maxEqualize {
+			r.low, r.top, r.rigid, r.streams = low, top, r.rigid || rigid, r.streams|stream
+			s.plans[r.last-1].next = at
+			r.last = at
+			return
+		}
+		if r.streams&stream != 0 {
+			break
+		}
 	}
-	defer s.barrier(p)
-	if at.run != noRun {
-		out.Padding = uint8(s.runs[at.run].top - at.size)
-	}
-	buf := s.endpoint.Slab(p.session, int(at.size)+int(out.Padding)+transport.SealOverhead)
+	s.runs = append(s.runs, run{low: size, top: size, rigid: rigid, streams: stream, first: at, last: at})
+}
+
+// send writes one packet into the outgoing memory and seals it, once.
+func (s *Shard) send(p *peer, at int32, padding uint8) {
+	out := &s.batch.Sends[at-1]
+	out.Padding += padding
+	buf := s.endpoint.Slab(int(s.plans[at-1].size) + int(padding) + transport.SealOverhead)
 	total, _, err := out.Marshal(buf, &p.outgoing, &s.header)
 	if err != nil {
 		s.counters.drops[DropMarshal]++
 		return
 	}
-	n, err := s.endpoint.SealRTP(p.session, buf[:total], &s.header)
+	n, err := s.endpoint.SealRTP(p.session, buf[:total])
 	if err != nil {
 		s.counters.drops[DropSeal]++
 		return

@@ -127,7 +127,7 @@ func (s *Shard) sendCompounds(p *peer) {
 }
 
 func (s *Shard) sendCompound(p *peer, compound []byte) {
-	buf := s.endpoint.Slab(p.session, len(compound)+transport.SealOverheadRTCP)
+	buf := s.endpoint.Slab(len(compound) + transport.SealOverheadRTCP)
 	sealed, err := s.endpoint.SealRTCP(p.session, append(buf[:0], compound...))
 	if err != nil {
 		s.counters.drops[DropSeal]++

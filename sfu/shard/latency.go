@@ -24,8 +24,10 @@ type Latency struct {
 	Sum    time.Duration
 }
 
-// latencyMeter collects what was queued since the last flush. Copies of one packet follow each other, so that a fan-out is one
-// entry.
+// lookBack is how many entries are searched for an arrival: a frame's packets go to one peer after the other.
+const lookBack = 8
+
+// latencyMeter collects what was queued since the last flush, one entry for the copies of packets that arrived together.
 type latencyMeter struct {
 	totals  [room.Kinds]Latency
 	pending []waiting
@@ -38,9 +40,11 @@ type waiting struct {
 }
 
 func (m *latencyMeter) note(kind room.Kind, arrival time.Time) {
-	if n := len(m.pending); n > 0 && m.pending[n-1].kind == kind && m.pending[n-1].arrival == arrival {
-		m.pending[n-1].packets++
-		return
+	for i := len(m.pending) - 1; i >= max(0, len(m.pending)-lookBack); i-- {
+		if w := &m.pending[i]; w.kind == kind && w.arrival == arrival {
+			w.packets++
+			return
+		}
 	}
 	m.pending = append(m.pending, waiting{arrival: arrival, kind: kind, packets: 1})
 }

@@ -32,8 +32,9 @@ type peer struct {
 	wishes   []Wish
 	muted    [room.MaxSources]bool
 	rtcp     []rtcp.Packet // of this round
-	run      int32         // the last one of this round
-	feedback allowance     // of its RTCP
+	first    int32         // of this round's plans
+	last     int32
+	feedback allowance // of its RTCP
 }
 
 // open makes a session.

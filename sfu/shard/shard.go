@@ -104,7 +104,9 @@ type Shard struct {
 	batch     room.Batch
 	feedback  []rtcp.Packet // scratch of receiveRTCP
 	plans     []plan        // of the batch's sends
-	runs      []run         // of this round
+	addressed []*peer       // those with sends, in the order of their first
+	runs      []run         // of one peer
+	sounds    []int32       // plans of its audio
 	rtcpTo    []*peer       // peers with RTCP in this round
 	events    []transport.Event
 	latency   latencyMeter
@@ -212,11 +214,7 @@ func (s *Shard) round(now time.Time, n int) {
 	s.emit(now)
 	s.removeFaulty(now)
 	s.free, s.freed = append(s.free, s.freed...), s.freed[:0]
-	if s.endpoint.Flush() > 0 {
-		s.latency.settle(time.Now())
-	} else {
-		s.latency.discard()
-	}
+	s.flush()
 	if !now.Before(s.nextSnapshot) {
 		s.nextSnapshot = now.Add(snapshotEvery)
 		s.publish()

@@ -85,9 +85,8 @@ type Endpoint struct {
 	request, response stun.Message // reused
 	header            rtp.Header   // scratch of Receive
 	sealed            rtp.Header   // scratch of SealRTP
-	runs              []Run        // of Flush
-	reply1            [1]Run       // of an answer to a check
-	dirty             []uint16     // sessions with outgoing packets
+	out               outbox
+	reply1            [1]Run // of an answer to a check
 
 	handshakes handshakeQueue
 	streams    streamServer
@@ -116,6 +115,7 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 	}
 	e.request.Raw = make([]byte, 0, maxDatagram+64) // the integrity check writes behind the message
 	e.response.Raw = make([]byte, 0, 256)
+	e.out.init()
 	e.handshakes.bind = cfg.Bind
 	e.streams.init(e)
 	return e, nil

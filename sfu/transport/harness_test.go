@@ -418,13 +418,13 @@ func (s *shard) sendRTP(id SessionID, seq uint16, payload string) {
 		Header:  rtp.Header{Version: 2, PayloadType: slotMIDPT, SSRC: slotSSRC, SequenceNumber: seq, Timestamp: 90000},
 		Payload: []byte(payload),
 	}
-	buf := s.e.Slab(id, packet.MarshalSize()+SealOverhead)
+	buf := s.e.Slab(packet.MarshalSize() + SealOverhead)
 	n, err := packet.MarshalTo(buf[:cap(buf)])
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
-	if n, err = s.e.SealRTP(id, buf[:n], nil); err != nil {
+	if n, err = s.e.SealRTP(id, buf[:n]); err != nil {
 		s.t.Error(err)
 		return
 	}

@@ -98,7 +98,7 @@ func TestInterop_serverCloses(t *testing.T) {
 		s.do(func() {
 			s.e.Close(time.Now(), id) // again: ignored
 			s.e.Send(id, []byte("x"), 0)
-			if _, err := s.e.SealRTP(id, make([]byte, 20, 64), nil); err != ErrNotConnected {
+			if _, err := s.e.SealRTP(id, make([]byte, 20, 64)); err != ErrNotConnected {
 				t.Error(err)
 			}
 		})

@@ -55,16 +55,33 @@ func TestFlush_formsRuns(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			for _, n := range test.lengths {
 				b.e.Send(id, make([]byte, n), 0)
-				b.e.Send(other, make([]byte, 7), 0) // another destination in between changes nothing
 			}
-			if got := b.e.Flush(); got != 2*len(test.lengths) {
+			b.e.Send(other, make([]byte, 7), 0) // another destination takes a run of its own
+			if got := b.e.Flush(); got != len(test.lengths)+1 {
 				t.Fatal(got)
 			}
-			got := keep.shapes()
-			if len(got) < len(test.want) || !slices.Equal(got[:len(test.want)], test.want) {
+			if got := keep.shapes(); !slices.Equal(got, append(test.want, "7/7")) {
 				t.Fatalf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// Full says when it is time to flush; who does not listen loses nothing.
+func TestFull(t *testing.T) {
+	b := newBench(t)
+	id, cfg := b.open()
+	b.deliver(check(cfg), client(1))
+	keep := &keepBind{Bind: b.bind}
+	b.e.bind = keep
+	for i := range 3 * maxQueuedRuns {
+		if full := i >= maxQueuedRuns; b.e.Full() != full {
+			t.Fatalf("full after %d messages: %v", i, !full)
+		}
+		b.e.Send(id, make([]byte, 100+i), 0) // longer each time: no run
+	}
+	if got := b.e.Flush(); got != 3*maxQueuedRuns || b.e.Full() {
+		t.Fatal(got)
 	}
 }
 
@@ -85,7 +102,7 @@ func TestFlush_keepsBytesAndOrder(t *testing.T) {
 			b.e.Send(id, data, 0)
 			want = append(want, data)
 		case 1, 2: // the slab
-			buf := append(b.e.Slab(id, n+r.IntN(40)), data...)
+			buf := append(b.e.Slab(n+r.IntN(40)), data...)
 			b.e.Send(id, buf, 0)
 			want = append(want, data)
 		case 3: // several segments
@@ -110,25 +127,29 @@ func TestFlush_keepsBytesAndOrder(t *testing.T) {
 	if b.e.stats.DatagramsOut != uint64(len(want))+1 { // and one STUN answer
 		t.Fatal(b.e.stats.DatagramsOut)
 	}
-	if c := cap(b.e.session(id).out.slab); c > slabSize {
+	if c := cap(b.e.out.slab); c != slabSize {
 		t.Fatalf("slab of %d", c)
 	}
 }
 
-// A session that ends between Send and Flush takes its packets with it, and its successor in the same slot gets none.
+// What was sent before a session ended still goes out to its address, and its successor in the same slot gets none of it.
 func TestFlush_afterClose(t *testing.T) {
 	b := newBench(t)
 	id, cfg := b.open()
 	b.deliver(check(cfg), client(1))
-	keep := &keepBind{Bind: b.bind}
-	b.e.bind = keep
-	b.e.Send(id, []byte("secret"), 0)
-	b.e.Close(b.now, id)
 	next, cfg := b.open()
 	b.deliver(check(cfg), client(2))
-	keep.runs = nil
+	keep := &keepBind{Bind: b.bind}
+	b.e.bind = keep
+	b.e.Send(id, []byte("last"), 0)
+	b.e.Close(b.now, id)
+	b.e.Send(id, []byte("late"), 0)
 	b.e.Send(next, []byte("x"), 0)
-	if n := b.e.Flush(); n != 1 || string(keep.runs[0].Data) != "x" {
+	if n := b.e.Flush(); n != 2 || string(keep.runs[0].Data) != "last" || keep.runs[0].To != client(1) ||
+		string(keep.runs[1].Data) != "x" || keep.runs[1].To != client(2) {
 		t.Fatalf("%d %v", n, keep.runs)
+	}
+	if b.e.stats.Drops[DropStaleSession] != 1 {
+		t.Fatal(b.e.stats.Drops)
 	}
 }

@@ -56,7 +56,7 @@ func (r *remote) free() bool { return r.heard.IsZero() }
 func (r *remote) alive() bool { return !r.free() && (r.stream == nil || !r.stream.dead.Load()) }
 
 // session is one participant's connection. It is a value in the endpoint's
-// slice and keeps its slices over reuse.
+// slice.
 type session struct {
 	id             SessionID
 	state          state
@@ -76,7 +76,6 @@ type session struct {
 	guard       guard
 	association *association
 	keys        *keys
-	out         outbox
 }
 
 func (s *session) open(now time.Time, index uint16, cfg OpenConfig) {
@@ -92,16 +91,11 @@ func (s *session) open(now time.Time, index uint16, cfg OpenConfig) {
 		fingerprint: cfg.RemoteFingerprint,
 		path:        -1,
 		opened:      now,
-		out:         s.out,
 	}
 }
 
 // release drops all references and secrets; the id stays for the generation.
-func (s *session) release() {
-	out := s.out
-	out.reset()
-	*s = session{id: s.id, path: -1, out: out}
-}
+func (s *session) release() { *s = session{id: s.id, path: -1} }
 
 // deadline is when poll has to look at the session again; zero for never.
 func (s *session) deadline() time.Time {

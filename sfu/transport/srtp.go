@@ -40,8 +40,9 @@ type keys struct {
 	profile          Profile
 	overhead         int // bytes that authentication adds to RTP
 	in               *srtp.Context
-	outRTP, outRTCP  *srtp.Context
-	streams, senders []uint32 // SSRCs seen authenticated
+	sealer           *sealer       // of outgoing RTP; nil where the profile is not AES-GCM
+	outRTP, outRTCP  *srtp.Context // outRTP is nil where sealer is not
+	streams, senders []uint32      // SSRCs seen authenticated
 }
 
 func newKeys(profile srtp.ProtectionProfile, exporter srtp.KeyingMaterialExporter) (*keys, error) {
@@ -65,12 +66,16 @@ func newKeys(profile srtp.ProtectionProfile, exporter srtp.KeyingMaterialExporte
 		srtp.SRTPReplayProtection(replayWindowRTP), srtp.SRTCPReplayProtection(replayWindowRTCP)); err != nil {
 		return nil, err
 	}
-	for _, c := range []**srtp.Context{&k.outRTP, &k.outRTCP} {
-		if *c, err = srtp.CreateContext(cfg.Keys.LocalMasterKey, cfg.Keys.LocalMasterSalt, profile); err != nil {
-			return nil, err
-		}
+	key, salt := cfg.Keys.LocalMasterKey, cfg.Keys.LocalMasterSalt
+	if k.outRTCP, err = srtp.CreateContext(key, salt, profile); err != nil {
+		return nil, err
 	}
-	return k, nil
+	if k.profile == ProfileSHA1 {
+		k.outRTP, err = srtp.CreateContext(key, salt, profile)
+	} else {
+		k.sealer, err = newSealer(key, salt)
+	}
+	return k, err
 }
 
 // receiveSRTP decrypts one RTP or RTCP packet in place.
@@ -169,13 +174,12 @@ var ErrNotConnected = errors.New("transport: session not connected")
 var ErrCapacity = errors.New("transport: no capacity for the authentication tag")
 
 // SealRTP encrypts the RTP packet buf in place and returns its new length;
-// cap(buf) must have SealOverhead bytes more than len(buf). h is scratch space
-// and holds the packet's header afterwards; nil takes space of the endpoint.
-// One sequence number of an SSRC may be sealed once only: AES-GCM derives its
-// nonce from them, and nothing here can check it. An SSRC's first number must
-// be below 2^15, or receivers may guess the roll-over counter wrong after loss
+// cap(buf) must have SealOverhead bytes more than len(buf). A sequence number
+// of an SSRC that was sealed before is refused with ErrSequence (profiles of
+// AES-GCM, which derive their nonce from it). An SSRC's first number must be
+// below 2^15, or receivers may guess the roll-over counter wrong after loss
 // (RFC 3711 3.3.1).
-func (e *Endpoint) SealRTP(id SessionID, buf []byte, h *rtp.Header) (int, error) {
+func (e *Endpoint) SealRTP(id SessionID, buf []byte) (int, error) {
 	s := e.session(id)
 	if s == nil || s.keys == nil {
 		return 0, ErrNotConnected
@@ -183,14 +187,11 @@ func (e *Endpoint) SealRTP(id SessionID, buf []byte, h *rtp.Header) (int, error)
 	if cap(buf) < len(buf)+s.keys.overhead {
 		return 0, ErrCapacity
 	}
-	if h == nil {
-		h = &e.sealed
+	if s.keys.sealer != nil {
+		return s.keys.sealer.seal(buf)
 	}
-	out, err := s.keys.outRTP.EncryptRTP(buf, buf, h)
-	if err != nil {
-		return 0, err
-	}
-	return len(out), nil
+	out, err := s.keys.outRTP.EncryptRTP(buf, buf, &e.sealed)
+	return len(out), err
 }
 
 // SealRTCP encrypts the RTCP compound buf in place where cap(buf) has

@@ -91,7 +91,7 @@ func TestSRTP_bothWays(t *testing.T) {
 					t.Fatalf("%v %+v", ok, dropNames(b.e.stats))
 				}
 				buf := append(make([]byte, 0, len(plain)+SealOverhead), plain...)
-				n, err := b.e.SealRTP(id, buf, nil)
+				n, err := b.e.SealRTP(id, buf)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -117,7 +117,7 @@ func TestSRTP_bothWays(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if _, err := b.e.SealRTP(id, plainRTP(1, 2, 100)[:100:100], nil); err != ErrCapacity {
+			if _, err := b.e.SealRTP(id, plainRTP(1, 2, 100)[:100:100]); err != ErrCapacity {
 				t.Fatal(err)
 			}
 		})
@@ -195,18 +195,18 @@ func TestPacketPath_allocatesNothing(t *testing.T) {
 			c, _ := f.out.EncryptRTP(nil, plainRTP(seq, 5, 1000), nil)
 			inbound = append(inbound, c)
 		}
-		plain, seq, h := plainRTP(0, 6, 1000), uint16(0), &rtp.Header{}
+		plain, seq := plainRTP(0, 6, 1000), uint16(0)
 		sink := &countBind{Bind: b.bind}
 		b.e.bind = sink
 		round := func() {
 			if _, ok := b.e.Receive(b.now, Datagram{Data: inbound[seq], From: client(1)}); !ok {
 				t.Fatal(dropNames(b.e.stats))
 			}
-			for range 3 {
-				buf := b.e.Slab(id, len(plain)+SealOverhead)
+			for stream := range byte(3) {
+				buf := b.e.Slab(len(plain) + SealOverhead)
 				buf = append(buf, plain...)
-				buf[2], buf[3] = byte(seq>>8), byte(seq)
-				n, err := b.e.SealRTP(id, buf, h)
+				buf[2], buf[3], buf[8] = byte(seq>>8), byte(seq), stream
+				n, err := b.e.SealRTP(id, buf)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -249,12 +249,12 @@ func BenchmarkSealAndSend(b *testing.B) {
 			w := newBench(b)
 			id, _ := w.connect(1, profile)
 			w.e.bind = &countBind{Bind: w.bind}
-			plain, h := plainRTP(0, 6, 1050), &rtp.Header{}
+			plain := plainRTP(0, 6, 1050)
 			b.ReportAllocs()
 			for i := range b.N {
-				buf := append(w.e.Slab(id, len(plain)+SealOverhead), plain...)
+				buf := append(w.e.Slab(len(plain)+SealOverhead), plain...)
 				buf[2], buf[3] = byte(i>>8), byte(i)
-				n, err := w.e.SealRTP(id, buf, h)
+				n, err := w.e.SealRTP(id, buf)
 				if err != nil {
 					b.Fatal(err)
 				}

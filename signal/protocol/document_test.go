@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"crypto/ed25519"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -148,6 +149,43 @@ func (e *example) envelope() string {
 	return e.done()
 }
 
+func (e *example) bundle() string {
+	committer, joiner := ConnID(run(0x40, 16)), ConnID(run(0x50, 16))
+	envelope := func(kind EnvelopeType, slot, epoch uint64) []byte {
+		h := EnvelopeHeader{Type: kind, GroupInstance: GroupInstance(run(0xb0, 16)), Slot: slot, Epoch: epoch, From: committer}
+		return append(h.AppendHeader(nil), make([]byte, SealOverhead)...)
+	}
+	commit, welcome := envelope(EnvelopeCommit, 3, 3), envelope(EnvelopeWelcome, 0, 4)
+	message := append([]byte{2, 1}, joiner[:]...)
+	message = binary.BigEndian.AppendUint32(message, uint32(len(commit)))
+	message = append(append(message, commit...), welcome...)
+	parsed, header, err := ParseBundle(message)
+	if err != nil || header.Slot != 3 || len(parsed.Admits) != 1 || parsed.Admits[0] != joiner || !bytes.Equal(parsed.Welcome, welcome) {
+		e.t.Fatalf("the example does not parse: %+v, %v", parsed, err)
+	}
+	e.hex("commit", commit)
+	e.hex("welcome", welcome)
+	e.hex("bundle", message)
+	return e.done()
+}
+
+func (e *example) ticket() string {
+	token := run(0x90, 32)
+	tag := HostTag(token)
+	message := append([]byte("sotto-ticket/1"), e.roomID...)
+	message = append(message, run(0xb0, 16)...)
+	message = binary.BigEndian.AppendUint64(message, 41)
+	message = append(append(message, run(0x40, 16)...), tag[:]...)
+	mac := hmac.New(sha256.New, bytes.Repeat([]byte{7}, 32))
+	mac.Write(message)
+	e.hex("host token", token)
+	e.hex("host tag", tag[:])
+	e.hex("message", message)
+	e.hex("ticket", mac.Sum(nil))
+	e.text("in JSON", Bytes(mac.Sum(nil)).String())
+	return e.done()
+}
+
 func (e *example) sframe() string {
 	const kid, ctr = 1<<16 | 1<<8, 300
 	conn := run(0x40, 16)
@@ -188,6 +226,8 @@ func TestDocument_examplesAreTrue(t *testing.T) {
 	blocks := map[string]string{}
 	blocks["admission"] = e.admission()
 	blocks["envelope"] = e.envelope()
+	blocks["bundle"] = e.bundle()
+	blocks["ticket"] = e.ticket()
 	blocks["sframe"] = e.sframe()
 
 	document, err := os.ReadFile("PROTOCOL.md")
@@ -261,6 +301,10 @@ func TestDocument_messagesDecode(t *testing.T) {
 			case *Connect:
 				if err := VerifyConnect(m, exampleHost, nonce); err != nil {
 					t.Errorf("the connect of the document: %v", err)
+				}
+			case *Alias:
+				if err := VerifyAlias(m, exampleHost, nonce, ConnID(run(0x40, 16))); err != nil {
+					t.Errorf("the alias of the document: %v", err)
 				}
 			}
 			if m != nil {

@@ -36,6 +36,9 @@ const (
 	CodeMediaClosed         Code = "media_closed"         // the media session ended: make a new peer connection and offer again
 	CodeUnsupportedEnvelope Code = "unsupported_envelope" // an envelope type that this version does not relay
 	CodeBadEnvelope         Code = "bad_envelope"         // not an envelope, or another connection's name in it
+	CodeNotHost             Code = "not_host"             // not the token of the group's creator
+	CodeAliasRefused        Code = "alias_refused"        // the name is another room's, or not the sender's to give
+	CodeLinkReplaced        Code = "link_replaced"        // the room has a newer link
 	CodeKicked              Code = "kicked"               // removed from the room
 	CodeShutdown            Code = "shutdown"             // the service stops; connect again
 	CodeInternal            Code = "internal"             // a fault of the service
@@ -52,6 +55,7 @@ func Codes() []Code {
 		CodeDuplicateConn, CodeRoomFull, CodeBusy,
 		CodeBadOffer, CodeUnknownPeer, CodeLimit, CodeMediaTimeout,
 		CodeMediaClosed, CodeUnsupportedEnvelope, CodeBadEnvelope,
+		CodeNotHost, CodeAliasRefused, CodeLinkReplaced,
 		CodeKicked, CodeShutdown, CodeInternal,
 	}
 }

@@ -67,7 +67,7 @@ func FuzzParseEnvelope(f *testing.F) {
 	good = append(good, make([]byte, SealOverhead+256)...)
 	f.Add(good)
 	f.Add(good[:EnvelopeHeaderSize])
-	f.Add(append(bytes.Clone(good), make([]byte, MaxEnvelope)...))
+	f.Add(append(bytes.Clone(good), make([]byte, MaxSealed)...))
 	f.Add(append([]byte{2}, good[1:]...))
 	f.Add(append([]byte{1, 6}, good[2:]...))
 	f.Add([]byte{})
@@ -99,17 +99,17 @@ func TestParseEnvelope_checksTheHeader(t *testing.T) {
 		b    []byte
 		want Code
 	}{
-		"good":        {good, ""},
-		"largest":     {append(bytes.Clone(good), make([]byte, MaxEnvelope-len(good))...), ""},
-		"too large":   {append(bytes.Clone(good), make([]byte, MaxEnvelope-len(good)+1)...), CodeTooLarge},
-		"short":       {good[:len(good)-1], CodeBadEnvelope},
-		"empty":       {nil, CodeBadEnvelope},
-		"version 0":   {with(0, 0), CodeUnsupportedEnvelope},
-		"version 2":   {with(0, 2), CodeUnsupportedEnvelope},
-		"type 0":      {with(1, 0), CodeBadEnvelope},
-		"type 6":      {with(1, 6), CodeBadEnvelope},
-		"type commit": {with(1, 3), ""},
-		"no sender":   {with(36, 0), CodeBadEnvelope},
+		"good":      {good, ""},
+		"largest":   {append(bytes.Clone(good), make([]byte, EnvelopeHeaderSize+MaxSealed-len(good))...), ""},
+		"too large": {append(bytes.Clone(good), make([]byte, EnvelopeHeaderSize+MaxSealed-len(good)+1)...), CodeTooLarge},
+		"short":     {good[:len(good)-1], CodeBadEnvelope},
+		"empty":     {nil, CodeBadEnvelope},
+		"version 0": {with(0, 0), CodeUnsupportedEnvelope},
+		"version 2": {with(0, 2), CodeUnsupportedEnvelope},
+		"type 0":    {with(1, 0), CodeBadEnvelope},
+		"type 6":    {with(1, 6), CodeBadEnvelope},
+		"no group":  {with(1, 3), CodeBadEnvelope},
+		"no sender": {with(36, 0), CodeBadEnvelope},
 	} {
 		if _, err := ParseEnvelope(c.b); codeOf(t, err) != c.want {
 			t.Errorf("%s: %v, want %q", name, err, c.want)

@@ -79,6 +79,33 @@ func ParseRoomID(s string) (RoomID, error) {
 	return r, err
 }
 
+// GroupInstance names one MLS group of a room: 16 random bytes, the middle of
+// the MLS group id. The zero value is no group.
+//
+// In JSON it is base64url without padding, 22 characters.
+type GroupInstance [16]byte
+
+// IsZero reports whether the name is unset.
+func (g GroupInstance) IsZero() bool { return g == GroupInstance{} }
+
+func (g GroupInstance) String() string { return base64url.EncodeToString(g[:]) }
+
+// MarshalText writes the 22 characters.
+func (g GroupInstance) MarshalText() ([]byte, error) { return base64url.AppendEncode(nil, g[:]), nil }
+
+// UnmarshalText refuses any other length, alphabet, trailing bits and zero.
+func (g *GroupInstance) UnmarshalText(text []byte) error {
+	var id GroupInstance
+	if err := decodeFixed(id[:], text); err != nil {
+		return fmt.Errorf("gi: %w", err)
+	}
+	if id.IsZero() {
+		return fmt.Errorf("gi: is zero: %w", errRange)
+	}
+	*g = id
+	return nil
+}
+
 // Bytes is a binary field: base64url without padding in JSON, strict about
 // trailing bits. Its length is checked by the message that has it.
 type Bytes []byte

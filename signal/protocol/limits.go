@@ -27,8 +27,33 @@ const (
 	// MaxSealed is the length in bytes of the sealed part of an application
 	// envelope.
 	MaxSealed = 32 << 10
-	// MaxEnvelope is the length in bytes of a binary message to the service.
-	MaxEnvelope = EnvelopeHeaderSize + MaxSealed
+	// MaxSealedCreate is the length in bytes of the sealed part of an envelope
+	// that creates a group or carries a key package.
+	MaxSealedCreate = 8 << 10
+	// MaxSealedCommit is the length in bytes of the sealed part of a commit. A
+	// commit that adds 49 members is 16 kB.
+	MaxSealedCommit = 256 << 10
+	// MaxSealedWelcome is the length in bytes of the sealed part of a welcome,
+	// which holds the whole tree.
+	MaxSealedWelcome = 192 << 10
+	// MaxAdmits is how many connections a bundle admits.
+	MaxAdmits = 64
+	// MaxBundle is the length in bytes of a bundle, the longest binary message.
+	MaxBundle = bundleHead + MaxAdmits*16 + 4 + 2*EnvelopeHeaderSize + MaxSealedCommit + MaxSealedWelcome
+
+	// HostTokenSize is the length in bytes of the token that a group's creator
+	// keeps, HostTagSize that of its hash in the header of the create.
+	HostTokenSize = 32
+	HostTagSize   = 16
+	// TicketSize is the length in bytes of a ticket.
+	TicketSize = 32
+	// MaxAliases is how many names a room gets besides its first.
+	MaxAliases = 8
+	// MaxFile is the length in bytes of an uploaded file: 64 MiB and the
+	// overhead of its encryption.
+	MaxFile = 64<<20 + 64<<10
+	// FilePrefix begins the path of every file.
+	FilePrefix = "/blob/"
 
 	// MaxDepth is how deep arrays and objects nest.
 	MaxDepth = 16

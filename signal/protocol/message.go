@@ -13,7 +13,7 @@ type Message interface {
 }
 
 // ClientMessage is a message from the client to the service: [*Connect],
-// [*Offer], [*Want], [*Mute] or [*Leave].
+// [*Offer], [*Want], [*Mute], [*Leave], [*Evict], [*Alias] or [*Upload].
 type ClientMessage interface {
 	Message
 	clientMessage()
@@ -21,7 +21,7 @@ type ClientMessage interface {
 
 // ServerMessage is a message from the service to the client: [*Hello],
 // [*Welcome], [*Peers], [*PeerJoined], [*PeerLeft], [*PeerTracks], [*Answer],
-// [*Slots] or [*Error].
+// [*Slots], [*Error], [*Group], [*Stale], [*Ticket], [*Done] or [*UploadPath].
 type ServerMessage interface {
 	Message
 	serverMessage()
@@ -64,6 +64,9 @@ type Resume struct {
 	LastSeq uint64 `json:"last_seq"`
 	// Tracks are what the client publishes, for a service that has forgotten.
 	Tracks List[Track] `json:"tracks"`
+	// Group is the latest ticket, for a service that has forgotten. Nil: the
+	// client has none.
+	Group *GroupClaim `json:"group,omitempty"`
 }
 
 // Offer starts a negotiation: the client's full session description and what
@@ -140,6 +143,8 @@ type Welcome struct {
 	NoPublish List[Source] `json:"no_publish,omitempty"`
 	// NoSubscribe: the join token does not let it receive media.
 	NoSubscribe bool `json:"no_subscribe,omitempty"`
+	// Group is where the room's group stands. Nil: there is none.
+	Group *GroupPosition `json:"group,omitempty"`
 }
 
 // Peers is the whole list of the others in the room, in the order of their
@@ -219,6 +224,87 @@ type Error struct {
 	Fatal bool `json:"fatal"`
 }
 
+// GroupPosition is where a room's group stands: which group, and how many
+// commits were accepted.
+type GroupPosition struct {
+	GI   GroupInstance `json:"gi"`
+	Slot uint64        `json:"slot"`
+}
+
+// GroupClaim is a ticket with what it covers.
+type GroupClaim struct {
+	GI   GroupInstance `json:"gi"`
+	Slot uint64        `json:"slot"`
+	// HostTag is that of the group's create, 16 bytes.
+	HostTag Bytes `json:"host_tag"`
+	Ticket  Bytes `json:"ticket"`
+}
+
+// Evict removes a connection from the room, for the host of its group.
+type Evict struct {
+	ID     uint32 `json:"id"`
+	ConnID ConnID `json:"conn_id"`
+	// Host is the token whose tag was in the create, 32 bytes.
+	Host Bytes `json:"host"`
+}
+
+// Alias gives the room another name, that of a new link. It becomes the name
+// under which the room can be joined.
+type Alias struct {
+	ID   uint32 `json:"id"`
+	Room RoomID `json:"room"`
+	// LinkPub is the Ed25519 public key of the new link, 32 bytes.
+	LinkPub Bytes `json:"link_pub"`
+	// LinkSig is that key's signature over [AliasSigned], 64 bytes.
+	LinkSig Bytes `json:"link_sig"`
+	// Host is the host's token, for a host that is no member connection. Empty:
+	// the sender is one.
+	Host Bytes `json:"host,omitempty"`
+}
+
+// Upload asks for a place for a file of so many bytes.
+type Upload struct {
+	ID   uint32 `json:"id"`
+	Size int    `json:"size"`
+}
+
+// Group says where the room's group stands now, or without members that there
+// is none.
+type Group struct {
+	GI   *GroupInstance `json:"gi,omitempty"`
+	Slot *uint64        `json:"slot,omitempty"`
+}
+
+// Stale answers a create, key package, commit or bundle that was refused, and
+// says where the group stands; without members there is none, or the service
+// does not know yet.
+type Stale struct {
+	GI   *GroupInstance `json:"gi,omitempty"`
+	Slot *uint64        `json:"slot,omitempty"`
+}
+
+// Ticket is the service's word that a connection was a member connection when
+// the group stood there, for a service that has forgotten. It replaces the one
+// before.
+type Ticket struct {
+	GI     GroupInstance `json:"gi"`
+	Slot   uint64        `json:"slot"`
+	Ticket Bytes         `json:"ticket"`
+}
+
+// Done answers a request that has no other answer.
+type Done struct {
+	ID uint32 `json:"id"`
+}
+
+// UploadPath answers Upload: where the file goes, and what lets the client put
+// it there.
+type UploadPath struct {
+	ID    uint32 `json:"id"`
+	Path  string `json:"path"`
+	Token string `json:"token"`
+}
+
 func (*Connect) Type() string    { return "connect" }
 func (*Offer) Type() string      { return "offer" }
 func (*Want) Type() string       { return "want" }
@@ -233,12 +319,23 @@ func (*PeerTracks) Type() string { return "peer_tracks" }
 func (*Answer) Type() string     { return "answer" }
 func (*Slots) Type() string      { return "slots" }
 func (*Error) Type() string      { return "error" }
+func (*Evict) Type() string      { return "evict" }
+func (*Alias) Type() string      { return "alias" }
+func (*Upload) Type() string     { return "upload" }
+func (*Group) Type() string      { return "group" }
+func (*Stale) Type() string      { return "stale" }
+func (*Ticket) Type() string     { return "ticket" }
+func (*Done) Type() string       { return "done" }
+func (*UploadPath) Type() string { return "upload" }
 
 func (*Connect) clientMessage()    {}
 func (*Offer) clientMessage()      {}
 func (*Want) clientMessage()       {}
 func (*Mute) clientMessage()       {}
 func (*Leave) clientMessage()      {}
+func (*Evict) clientMessage()      {}
+func (*Alias) clientMessage()      {}
+func (*Upload) clientMessage()     {}
 func (*Hello) serverMessage()      {}
 func (*Welcome) serverMessage()    {}
 func (*Peers) serverMessage()      {}
@@ -248,3 +345,8 @@ func (*PeerTracks) serverMessage() {}
 func (*Answer) serverMessage()     {}
 func (*Slots) serverMessage()      {}
 func (*Error) serverMessage()      {}
+func (*Group) serverMessage()      {}
+func (*Stale) serverMessage()      {}
+func (*Ticket) serverMessage()     {}
+func (*Done) serverMessage()       {}
+func (*UploadPath) serverMessage() {}

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -37,7 +38,54 @@ func (r *Resume) validate() error {
 	case r.LastSeq > MaxSequence:
 		return fmt.Errorf("last_seq: %w", errRange)
 	}
+	if r.Group != nil {
+		if err := r.Group.validate(); err != nil {
+			return err
+		}
+	}
 	return validateTracks(r.Tracks)
+}
+
+func (g *GroupClaim) validate() error {
+	switch {
+	case len(g.HostTag) != HostTagSize:
+		return fmt.Errorf("host_tag: %w", errLength)
+	case len(g.Ticket) != TicketSize:
+		return fmt.Errorf("ticket: %w", errLength)
+	}
+	return validatePosition(&g.GI, &g.Slot)
+}
+
+func (m *Evict) validate() error {
+	switch {
+	case m.ConnID.IsZero():
+		return fmt.Errorf("conn_id: %w", errMissing)
+	case len(m.Host) != HostTokenSize:
+		return fmt.Errorf("host: %w", errLength)
+	}
+	return nil
+}
+
+func (m *Alias) validate() error {
+	switch {
+	case len(m.LinkPub) != ed25519.PublicKeySize:
+		return fmt.Errorf("link_pub: %w", errLength)
+	case len(m.LinkSig) != ed25519.SignatureSize:
+		return fmt.Errorf("link_sig: %w", errLength)
+	case len(m.Host) != 0 && len(m.Host) != HostTokenSize:
+		return fmt.Errorf("host: %w", errLength)
+	}
+	return nil
+}
+
+func (m *Upload) validate() error {
+	if m.Size < 1 {
+		return fmt.Errorf("size: %w", errRange)
+	}
+	if m.Size > MaxFile {
+		return refuse(CodeTooLarge, fmt.Errorf("size: %w", errRange))
+	}
+	return nil
 }
 
 func (m *Offer) validate() error {
@@ -123,7 +171,57 @@ func (m *Welcome) validate() error {
 			return fmt.Errorf("no_publish: %w", errTwice)
 		}
 	}
+	if m.Group != nil {
+		if err := validatePosition(&m.Group.GI, &m.Group.Slot); err != nil {
+			return err
+		}
+	}
 	return validatePeers(m.Peers)
+}
+
+func (m *Group) validate() error { return validatePosition(m.GI, m.Slot) }
+
+func (m *Stale) validate() error { return validatePosition(m.GI, m.Slot) }
+
+func (m *Ticket) validate() error {
+	if len(m.Ticket) != TicketSize {
+		return fmt.Errorf("ticket: %w", errLength)
+	}
+	return validatePosition(&m.GI, &m.Slot)
+}
+
+func (m *Done) validate() error { return nil }
+
+func (m *UploadPath) validate() error {
+	switch {
+	case !isFilePath(m.Path):
+		return fmt.Errorf("path: %w", errAlphabet)
+	case m.Token == "" || len(m.Token) > MaxResume:
+		return fmt.Errorf("token: %w", errLength)
+	}
+	return validateText("token", m.Token, MaxResume)
+}
+
+// isFilePath takes FilePrefix and 16 bytes as a room id is written.
+func isFilePath(path string) bool {
+	name, ok := strings.CutPrefix(path, FilePrefix)
+	_, err := ParseRoomID(name)
+	return ok && err == nil
+}
+
+// validatePosition takes a group with its slot, or neither.
+func validatePosition(gi *GroupInstance, slot *uint64) error {
+	switch {
+	case gi == nil && slot == nil:
+		return nil
+	case gi == nil || gi.IsZero():
+		return fmt.Errorf("gi: %w", errMissing)
+	case slot == nil:
+		return fmt.Errorf("slot: %w", errMissing)
+	case *slot > MaxSequence:
+		return fmt.Errorf("slot: %w", errRange)
+	}
+	return nil
 }
 
 func (m *Peers) validate() error { return validatePeers(m.Peers) }

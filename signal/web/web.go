@@ -16,6 +16,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -58,10 +59,14 @@ type handler struct {
 type file struct {
 	kind        string // Content-Type
 	etag        string
-	plain       []byte
+	plain       []byte // nil if the bundle has it compressed
 	gzip        []byte // nil if it is not smaller
 	cacheHeader string
 }
+
+// packedExt ends the names of files that the bundle holds compressed: megabytes
+// that hardly any browser wants otherwise.
+const packedExt = ".gz"
 
 const (
 	// A name that holds the hash of its content never changes it.
@@ -88,7 +93,7 @@ func newHandler(bundle fs.FS) (*handler, error) {
 		if err != nil {
 			return nil, err
 		}
-		h.assets[e.Name()] = f
+		h.assets[strings.TrimSuffix(e.Name(), packedExt)] = f
 	}
 	return h, nil
 }
@@ -99,12 +104,17 @@ func load(bundle fs.FS, name, cache string) (file, error) {
 		return file{}, err
 	}
 	sum := sha256.Sum256(content)
+	unpacked, packedAlready := strings.CutSuffix(name, packedExt)
 	f := file{
-		kind:        contentType(name),
+		kind:        contentType(unpacked),
 		etag:        `"` + base64.RawURLEncoding.EncodeToString(sum[:15]) + `"`,
-		plain:       content,
 		cacheHeader: cache,
 	}
+	if packedAlready {
+		f.gzip = content
+		return f, nil
+	}
+	f.plain = content
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err != nil {
@@ -206,11 +216,28 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Set("Content-Type", f.kind)
+	if body == nil {
+		f.serveUnpacked(w, r)
+		return
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	if r.Method == http.MethodHead {
 		return
 	}
 	_, _ = w.Write(body) // the browser went away: nobody to tell
+}
+
+// serveUnpacked is for clients that take no gzip: the length is not known.
+func (f *file) serveUnpacked(w http.ResponseWriter, r *http.Request) {
+	content, err := gzip.NewReader(bytes.NewReader(f.gzip))
+	if err != nil {
+		http.Error(w, "broken asset", http.StatusInternalServerError)
+		return
+	}
+	if r.Method == http.MethodHead {
+		return
+	}
+	_, _ = io.Copy(w, content)
 }
 
 // acceptsGzip reports whether gzip is among the accepted codings and not

@@ -14,13 +14,14 @@ import (
 
 func bundle() fstest.MapFS {
 	return fstest.MapFS{
-		"index.html":               {Data: []byte("<!doctype html><title>Sotto</title>" + strings.Repeat(" ", 500))},
-		"assets/page-abcdef.js":    {Data: []byte(strings.Repeat("export const a = 1;\n", 100))},
-		"assets/style-abcdef.css":  {Data: []byte("body{}")},
-		"assets/worker-abcdef.js":  {Data: []byte("self.onmessage = null;")},
-		"assets/room-abcdef.wasm":  {Data: []byte("\x00asm")},
-		"assets/deeper/nothing.js": {Data: []byte("1")},
-		"README.md":                {Data: []byte("written by the build")},
+		"index.html":                 {Data: []byte("<!doctype html><title>Sotto</title>" + strings.Repeat(" ", 500))},
+		"assets/page-abcdef.js":      {Data: []byte(strings.Repeat("export const a = 1;\n", 100))},
+		"assets/style-abcdef.css":    {Data: []byte("body{}")},
+		"assets/worker-abcdef.js":    {Data: []byte("self.onmessage = null;")},
+		"assets/room-abcdef.wasm":    {Data: []byte("\x00asm")},
+		"assets/much-abcdef.wasm.gz": {Data: packed([]byte("\x00asm much"))},
+		"assets/deeper/nothing.js":   {Data: []byte("1")},
+		"README.md":                  {Data: []byte("written by the build")},
 	}
 }
 
@@ -64,6 +65,8 @@ func TestHandler_servesPageAndAssetsOnly(t *testing.T) {
 		{"/assets/page-abcdef.js", 200, "text/javascript; charset=utf-8", cacheForever},
 		{"/assets/style-abcdef.css", 200, "text/css; charset=utf-8", cacheForever},
 		{"/assets/room-abcdef.wasm", 200, "application/wasm", cacheForever},
+		{"/assets/much-abcdef.wasm", 200, "application/wasm", cacheForever},
+		{"/assets/much-abcdef.wasm.gz", 404, "", "no-store"},
 		{"/index.html", 404, "", "no-store"},
 		{"/README.md", 404, "", "no-store"},
 		{"/r/", 404, "", "no-store"},
@@ -197,6 +200,34 @@ func TestHandler_compressesAndRevalidates(t *testing.T) {
 	if body, _ := io.ReadAll(head.Body); len(body) != 0 || head.StatusCode != 200 {
 		t.Errorf("HEAD: status %d, %d bytes", head.StatusCode, len(body))
 	}
+}
+
+func TestHandler_servesPackedFilesToEverybody(t *testing.T) {
+	h := handlerOf(t, bundle())
+	const path = "/assets/much-abcdef.wasm"
+	zipped := get(t, h, path, func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") })
+	if got, _ := io.ReadAll(zipped.Body); zipped.Header.Get("Content-Encoding") != "gzip" || !bytes.Equal(got, packed([]byte("\x00asm much"))) {
+		t.Errorf("gzip: %q, % x", zipped.Header.Get("Content-Encoding"), got)
+	}
+	plain := get(t, h, path)
+	if got, _ := io.ReadAll(plain.Body); plain.Header.Get("Content-Encoding") != "" || string(got) != "\x00asm much" {
+		t.Errorf("plain: %q, %q", plain.Header.Get("Content-Encoding"), got)
+	}
+	if zipped.Header.Get("ETag") == plain.Header.Get("ETag") {
+		t.Error("one ETag for two representations")
+	}
+	head := get(t, h, path, func(r *http.Request) { r.Method = http.MethodHead })
+	if body, _ := io.ReadAll(head.Body); len(body) != 0 || head.StatusCode != 200 {
+		t.Errorf("HEAD: status %d, %d bytes", head.StatusCode, len(body))
+	}
+}
+
+func packed(content []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(content)
+	w.Close()
+	return b.Bytes()
 }
 
 func TestNewHandler_saysWhatToRunWithoutAssets(t *testing.T) {

@@ -28,19 +28,21 @@ const target = api.ES2022
 // One compiler configuration for all sources, whatever lies in their folders.
 const tsconfig = `{"compilerOptions":{"target":"es2022","verbatimModuleSyntax":true}}`
 
-// bundle builds the client in memory. The worker comes first, because the page
-// names it by its hash; index.html names both.
-func bundle(root string, hooks bool) (site, error) {
+// bundle builds the client in memory, from the inside out: the worker names the
+// module by its hash and knows the hash of its content, the page names the
+// worker, index.html names the page.
+func bundle(root string, m *module, hooks bool) (site, error) {
 	s := site{}
-	define := map[string]string{"SOTTO_TEST_HOOKS": fmt.Sprint(hooks)}
-
-	worker, err := compile(root, path.Join(workerDir, "worker.ts"), api.FormatIIFE, define)
+	define := map[string]string{
+		"SOTTO_TEST_HOOKS":     fmt.Sprint(hooks),
+		"SOTTO_WASM_URL":       fmt.Sprintf("%q", s.add("group", ".wasm", m.code)),
+		"SOTTO_WASM_INTEGRITY": fmt.Sprintf("%q", integrity(m.code)),
+	}
+	worker, err := compile(root, path.Join(workerDir, "worker.ts"), api.FormatIIFE, define, m.starter)
 	if err != nil {
 		return nil, err
 	}
-	workerURL := s.add("worker", ".js", worker)
-
-	define["SOTTO_WORKER_URL"] = fmt.Sprintf("%q", workerURL)
+	define["SOTTO_WORKER_URL"] = fmt.Sprintf("%q", s.add("worker", ".js", worker))
 	page, err := compile(root, path.Join(webDir, "src/main.ts"), api.FormatESModule, define)
 	if err != nil {
 		return nil, err
@@ -90,8 +92,9 @@ func integrity(content []byte) string {
 	return "sha384-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// compile bundles one entry point and all it imports into one file.
-func compile(root, entry string, format api.Format, define map[string]string) ([]byte, error) {
+// compile bundles one entry point and all it imports into one file, behind the
+// scripts of first.
+func compile(root, entry string, format api.Format, define map[string]string, first ...string) ([]byte, error) {
 	result := api.Build(api.BuildOptions{
 		AbsWorkingDir:     root,
 		EntryPoints:       []string{entry},
@@ -103,6 +106,7 @@ func compile(root, entry string, format api.Format, define map[string]string) ([
 		Target:            target,
 		TsconfigRaw:       tsconfig,
 		Define:            define,
+		Inject:            first,
 		MinifyWhitespace:  true,
 		MinifyIdentifiers: true,
 		MinifySyntax:      true,
@@ -133,7 +137,8 @@ func failures(result api.BuildResult) error {
 	return errors.Join(all...)
 }
 
-// write replaces the content of dir, except its README.md.
+// write replaces the content of dir, except its README.md. What is large is
+// stored compressed, as package web sends it.
 func (s site) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -155,15 +160,19 @@ func (s site) write(dir string) error {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, s[name], 0o644); err != nil {
+		content := s[name]
+		if path.Ext(name) == ".wasm" {
+			file, content = file+".gz", compressed(content)
+		}
+		if err := os.WriteFile(file, content, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// gzipSize is the size of b as a server sends it compressed.
-func gzipSize(b []byte) int {
+// compressed is b as a server sends it. The same compiler makes the same bytes.
+func compressed(b []byte) []byte {
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err != nil {
@@ -171,5 +180,5 @@ func gzipSize(b []byte) int {
 	}
 	w.Write(b) // a bytes.Buffer takes everything
 	w.Close()
-	return packed.Len()
+	return packed.Bytes()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,19 +13,24 @@ import (
 
 const root = "../../.."
 
-// The page without WebAssembly must load fast on a phone.
-const maxWeight = 100_000
-
-func mustBundle(t *testing.T, hooks bool) site {
+func absolute(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, workerDir, "worker.ts")); err != nil {
-		t.Skip("the worker's source is not there:", err)
+	return dir
+}
+
+func mustBundle(t *testing.T, hooks bool) site {
+	t.Helper()
+	dir := absolute(t)
+	// Compiling takes seconds: TestModule does it.
+	starter := filepath.Join(t.TempDir(), "wasm_exec.js")
+	if err := os.WriteFile(starter, []byte("globalThis.Go = class {};"), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	s, err := bundle(dir, hooks)
+	s, err := bundle(dir, &module{code: []byte("\x00asm"), starter: starter}, hooks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,17 +113,42 @@ func TestBundle_namesNoThirdParty(t *testing.T) {
 	}
 }
 
-func TestBundle_weight(t *testing.T) {
-	s := mustBundle(t, false)
-	total := 0
-	for _, name := range s.names() {
-		if !strings.HasSuffix(name, ".wasm") {
-			total += gzipSize(s[name])
-		}
+func TestModule_weightAndPlace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles for WebAssembly")
 	}
-	t.Logf("page, style, worker and icon: %d bytes gzip", total)
-	if total > maxWeight {
-		t.Errorf("%d bytes gzip, at most %d", total, maxWeight)
+	m, err := buildModule(absolute(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := bundle(absolute(t), m, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, module := s.weight()
+	t.Logf("gzip: page, style, worker and icon %d bytes, WebAssembly %d", page, module)
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+	if bytes.Contains(m.code, []byte(absolute(t))) {
+		t.Error("the module names the folder it was built in")
+	}
+	if len(holding(s, "go.importObject")) == 0 && len(holding(s, "gojs")) == 0 {
+		t.Error("the worker does not hold the script that starts the module")
+	}
+}
+
+func TestSite_checkRefusesTooMuch(t *testing.T) {
+	noise := make([]byte, maxModule+1)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	if (site{"assets/group-a.wasm": noise}).check() == nil {
+		t.Error("too much WebAssembly passed")
+	}
+	if (site{"assets/page-a.js": noise[:maxPage+1]}).check() == nil {
+		t.Error("too heavy a page passed")
+	}
+	if err := (site{"assets/page-a.js": []byte("x")}).check(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -132,7 +163,7 @@ func TestSite_writeReplacesAllButTheReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := (site{"assets/page-new.js": []byte("y"), "index.html": []byte("z")}).write(dir); err != nil {
+	if err := (site{"assets/page-new.js": []byte("y"), "assets/group-new.wasm": []byte("w"), "index.html": []byte("z")}).write(dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(keep); err != nil {
@@ -143,6 +174,9 @@ func TestSite_writeReplacesAllButTheReadme(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "assets", "page-new.js")); err != nil || string(b) != "y" {
 		t.Errorf("new asset: %q, %v", b, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "assets", "group-new.wasm.gz")); err != nil || !bytes.Equal(b, compressed([]byte("w"))) {
+		t.Errorf("module: %q, %v", b, err)
 	}
 }
 

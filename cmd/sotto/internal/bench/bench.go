@@ -71,7 +71,7 @@ func parse(args []string) (options, error) {
 	fs.BoolVar(&o.setup.naive, "naive", false, "start the naive pion forwarder in place of the server")
 	fs.StringVar(&o.setup.floor, "floor", "", "with -serve: send to these `addresses` instead of serving")
 	fs.StringVar(&o.setup.profile, "cpuprofile", "", "write a CPU profile of the server process to `file`")
-	fs.IntVar(&o.setup.cpu, "cpu", -1, "pin the server process to this `core`; -1 is all (Linux)")
+	fs.IntVar(&o.setup.cpu, "cpu", -1, "pin the server process to this `core` and keep everybody else off it; -1 is all (Linux)")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	fs.BoolVar(&o.serve, "serve", false, "be the server of another bench process: reads commands from standard input")
 	fs.BoolVar(&o.inProcess, "in-process", false, "run the server in this process; CPU time is then that of everything")
@@ -111,6 +111,11 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	if o.serve {
 		return serve(ctx, o.setup, os.Stdin, stdout)
+	}
+	if o.setup.cpu >= 0 {
+		if err := keepOff(o.setup.cpu); err != nil {
+			return err
+		}
 	}
 	if o.compare {
 		return compare(ctx, o, stdout)

@@ -11,21 +11,40 @@ import (
 
 // pin moves all threads of this process to one core and lets one of them run Go at a time.
 func pin(cpu int) error {
-	runtime.GOMAXPROCS(1)
 	var set unix.CPUSet
 	set.Set(cpu)
+	return confine(&set)
+}
+
+// keepOff moves all threads of this process to the cores that are left beside cpu, so that participants do not take turns
+// with the server that they measure. With one core there is nothing to choose.
+func keepOff(cpu int) error {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return fmt.Errorf("bench: cores of this process: %w", err)
+	}
+	set.Clear(cpu)
+	if set.Count() == 0 {
+		return nil
+	}
+	return confine(&set)
+}
+
+// confine moves all threads; those to come inherit it.
+func confine(set *unix.CPUSet) error {
+	runtime.GOMAXPROCS(set.Count())
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return fmt.Errorf("bench: threads of the server: %w", err)
+		return fmt.Errorf("bench: threads of this process: %w", err)
 	}
 	for _, t := range threads {
 		tid, err := strconv.Atoi(t.Name())
 		if err != nil {
 			continue
 		}
-		if err := unix.SchedSetaffinity(tid, &set); err != nil {
-			return fmt.Errorf("bench: core %d: %w", cpu, err)
+		if err := unix.SchedSetaffinity(tid, set); err != nil {
+			return fmt.Errorf("bench: cores of this process: %w", err)
 		}
 	}
-	return nil // threads to come inherit it
+	return nil
 }

@@ -4,4 +4,6 @@ package bench
 
 import "fmt"
 
-func pin(int) error { return fmt.Errorf("%w: -cpu is for Linux", errUsage) }
+func pin(int) error { return fmt.Errorf("%w: -cpu works on Linux only", errUsage) }
+
+func keepOff(cpu int) error { return pin(cpu) }
