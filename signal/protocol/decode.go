@@ -156,6 +156,8 @@ func newServerMessage(kind string) Message {
 		return new(Answer)
 	case "slots":
 		return new(Slots)
+	case "wanted":
+		return new(Wanted)
 	case "error":
 		return new(Error)
 	case "group":
@@ -208,10 +210,12 @@ func required(m Message) []string {
 		return []string{"id", "sdp"}
 	case *Slots:
 		return []string{"slots"}
+	case *Wanted:
+		return []string{"tracks"}
 	case *Error:
 		return []string{"code", "message", "fatal"}
 	case *Ticket:
-		return []string{"gi", "slot", "ticket"}
+		return []string{"gi", "slot", "host_tag", "ticket"}
 	case *Done:
 		return []string{"id"}
 	case *UploadPath:

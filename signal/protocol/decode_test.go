@@ -53,7 +53,7 @@ func TestDecode_bringsBackWhatEncodeWrote(t *testing.T) {
 }
 
 func TestEncode_writesEmptyListsNotNull(t *testing.T) {
-	for _, m := range []Message{&Welcome{}, &PeerTracks{ConnID: ConnID{1}}, &Slots{}, &Want{}} {
+	for _, m := range []Message{&Welcome{}, &PeerTracks{ConnID: ConnID{1}}, &Slots{}, &Wanted{}, &Want{}} {
 		text, err := Encode(m)
 		if err != nil || strings.Contains(string(text), "null") {
 			t.Errorf("%s, %v", text, err)
@@ -65,6 +65,11 @@ func TestEncode_refusesWhatWouldBeRefused(t *testing.T) {
 	for _, m := range []Message{
 		&PeerJoined{}, &PeerJoined{ConnID: ConnID{1}, Leaf: 256}, &Hello{Version: 1}, &Answer{},
 		&Slots{Slots: []Slot{{MID: "", ConnID: ConnID{1}, Source: SourceMic}}},
+		&Slots{Slots: []Slot{{MID: "1", ConnID: ConnID{1}, Source: SourceCamera, Paused: strings.Repeat("p", 33)}}},
+		&Wanted{Tracks: []WantedTrack{{Source: "window", Layers: 1}}},
+		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: -1}}},
+		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: MaxLayers + 1}}},
+		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: 1}, {Source: SourceCamera, Layers: 2}}},
 		&Error{Message: "x"}, &Error{Code: CodeInternal, Message: "line\nbreak"},
 	} {
 		if text, err := Encode(m); err == nil {

@@ -72,6 +72,8 @@ const (
 	MaxTracks = 4
 	// MaxWishes is how many entries a want has.
 	MaxWishes = 512
+	// MaxLayers is how many layers a source has.
+	MaxLayers = 8
 	// MaxSlots is how many media sections an offer has.
 	MaxSlots = 128
 	// MaxMID is the length in bytes of a media section's mid.

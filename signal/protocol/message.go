@@ -21,7 +21,7 @@ type ClientMessage interface {
 
 // ServerMessage is a message from the service to the client: [*Hello],
 // [*Welcome], [*Peers], [*PeerJoined], [*PeerLeft], [*PeerTracks], [*Answer],
-// [*Slots], [*Error], [*Group], [*Stale], [*Ticket], [*Done] or [*UploadPath].
+// [*Slots], [*Wanted], [*Error], [*Group], [*Stale], [*Ticket], [*Done] or [*UploadPath].
 type ServerMessage interface {
 	Message
 	serverMessage()
@@ -211,6 +211,29 @@ type Slot struct {
 	MID    string `json:"mid"`
 	ConnID ConnID `json:"conn_id"`
 	Source Source `json:"source"`
+	// Paused is why no picture comes: PausedHidden, PausedBandwidth,
+	// PausedPublisher or a word of a later version; empty while one comes.
+	Paused string `json:"paused,omitempty"`
+}
+
+// Reasons of [Slot.Paused].
+const (
+	PausedHidden    = "hidden"    // the client's own want says so
+	PausedBandwidth = "bandwidth" // not even the lowest layer fits its connection
+	PausedPublisher = "publisher" // the publisher sends nothing
+)
+
+// Wanted is the whole list of what anybody wants of the client's own video
+// sources; it replaces the one before. Of a source that is not in it, all.
+type Wanted struct {
+	Tracks List[WantedTrack] `json:"tracks"`
+}
+
+// WantedTrack says how many of a source's layers are wanted, the lowest first;
+// 0: nothing of it.
+type WantedTrack struct {
+	Source Source `json:"source"`
+	Layers int    `json:"layers"`
 }
 
 // Error tells of a refused request or of the end of the connection.
@@ -287,9 +310,12 @@ type Stale struct {
 // the group stood there, for a service that has forgotten. It replaces the one
 // before.
 type Ticket struct {
-	GI     GroupInstance `json:"gi"`
-	Slot   uint64        `json:"slot"`
-	Ticket Bytes         `json:"ticket"`
+	GI   GroupInstance `json:"gi"`
+	Slot uint64        `json:"slot"`
+	// HostTag is that of the group's create, 16 bytes: who came later has not
+	// seen it.
+	HostTag Bytes `json:"host_tag"`
+	Ticket  Bytes `json:"ticket"`
 }
 
 // Done answers a request that has no other answer.
@@ -318,6 +344,7 @@ func (*PeerLeft) Type() string   { return "peer_left" }
 func (*PeerTracks) Type() string { return "peer_tracks" }
 func (*Answer) Type() string     { return "answer" }
 func (*Slots) Type() string      { return "slots" }
+func (*Wanted) Type() string     { return "wanted" }
 func (*Error) Type() string      { return "error" }
 func (*Evict) Type() string      { return "evict" }
 func (*Alias) Type() string      { return "alias" }
@@ -344,6 +371,7 @@ func (*PeerLeft) serverMessage()   {}
 func (*PeerTracks) serverMessage() {}
 func (*Answer) serverMessage()     {}
 func (*Slots) serverMessage()      {}
+func (*Wanted) serverMessage()     {}
 func (*Error) serverMessage()      {}
 func (*Group) serverMessage()      {}
 func (*Stale) serverMessage()      {}

@@ -286,6 +286,27 @@ func (m *Slots) validate() error {
 			return fmt.Errorf("slots: %w", errTwice)
 		}
 		seen[s.MID] = struct{}{}
+		if err := validateText("paused", s.Paused, 32); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Wanted) validate() error {
+	if len(m.Tracks) > MaxTracks {
+		return fmt.Errorf("tracks: %w", errLength)
+	}
+	for i, t := range m.Tracks {
+		if err := t.Source.validate(); err != nil {
+			return err
+		}
+		switch {
+		case t.Layers < 0 || t.Layers > MaxLayers:
+			return fmt.Errorf("layers: %w", errRange)
+		case slices.ContainsFunc(m.Tracks[:i], func(before WantedTrack) bool { return before.Source == t.Source }):
+			return fmt.Errorf("tracks: %w", errTwice)
+		}
 	}
 	return nil
 }
