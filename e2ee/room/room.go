@@ -235,7 +235,7 @@ func (r *Room) Do(now time.Time, f func(g *group.Group, acts *group.Actions) err
 // the latest.
 func (r *Room) Tick(now time.Time, out *Actions) (next time.Time, err error) {
 	next = r.group.Tick(now, &r.acts)
-	if r.group.State() == group.Member {
+	if r.group.State() == group.StateMember {
 		if !now.Before(r.beatAt) {
 			r.beatAt = now.Add(r.heartbeatEvery())
 			if body := r.beat(); body != nil {

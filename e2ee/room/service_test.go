@@ -58,7 +58,7 @@ func call(t testing.TB, n int) (*service, []*member) {
 	}
 	s.run(3 * time.Second)
 	for _, m := range s.all {
-		if m.Group().State() != group.Member || len(m.Group().Members()) != n {
+		if m.Group().State() != group.StateMember || len(m.Group().Members()) != n {
 			t.Fatalf("%x: state %d, %d members", m.Conn[0], m.Group().State(), len(m.Group().Members()))
 		}
 	}

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"time"
 
 	"sotto/e2ee/group"
@@ -93,14 +92,15 @@ func (p *Participant) Admit(conn protocol.ConnID) error {
 }
 
 // Kick removes a member from the group, and its connection from the service. Only the host can.
-func (p *Participant) Kick(ctx context.Context, conn protocol.ConnID) error {
+func (p *Participant) Kick(conn protocol.ConnID) error {
 	err := p.act(func(now time.Time, g *group.Group, acts *group.Actions) error {
 		return g.Kick(now, link.ConnID(conn), acts)
 	})
 	if err != nil {
 		return err
 	}
-	return p.line.send(ctx, &protocol.Evict{ID: p.lastID.Add(1), ConnID: conn, Host: protocol.Bytes(p.cfg.HostToken[:])})
+	p.say(&protocol.Evict{ID: p.lastID.Add(1), ConnID: conn, Host: protocol.Bytes(p.cfg.HostToken[:])})
+	return nil
 }
 
 // SetPolicy locks the room or lets newcomers knock. Only the host can.

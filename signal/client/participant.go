@@ -25,7 +25,7 @@ type Participant struct {
 	cfg  Config
 	host string
 	conn link.ConnID
-	line *line
+	line atomic.Pointer[line]
 	pc   *webrtc.PeerConnection
 	keys *keys
 
@@ -54,6 +54,15 @@ type Participant struct {
 	due        bool // the key state may have a timer earlier than before
 	isAdmitted bool
 	knocks     []group.Knock
+	texts      []protocol.ClientMessage
+	wants      *protocol.Want // the latest
+
+	// For a resumption.
+	isJoined, isOnline bool
+	resumeToken        string
+	nonce              []byte // of the latest hello
+	lastSeq            uint64
+	ticket             *protocol.Ticket // the latest
 }
 
 // Join enters the room and returns when media is connected. The context bounds joining only.
@@ -67,9 +76,9 @@ func Join(ctx context.Context, cfg Config) (*Participant, error) {
 		cfg: cfg, host: host, conn: link.NewConnID(),
 		wake:     make(chan struct{}, 1),
 		admitted: make(chan struct{}),
-		peers:   map[protocol.ConnID]*protocol.Peer{},
-		bound:   map[string]room.Slot{},
-		replies: map[uint32]chan protocol.ServerMessage{},
+		peers:    map[protocol.ConnID]*protocol.Peer{},
+		bound:    map[string]room.Slot{},
+		replies:  map[uint32]chan protocol.ServerMessage{},
 	}
 	// The goroutines outlive the call: values of ctx are kept, its end is not.
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -88,15 +97,27 @@ func (p *Participant) join(ctx context.Context) error {
 	if p.keys, err = newKeys(p.cfg, p.conn); err != nil {
 		return err
 	}
-	if p.line, err = dial(ctx, p.cfg); err != nil {
+	l, err := dial(ctx, p.cfg)
+	if err != nil {
 		return err
 	}
-	if err := p.admit(ctx); err != nil {
+	p.line.Store(l)
+	welcome, err := p.connect(ctx, l, nil)
+	if err != nil {
+		return err
+	}
+	if err := p.welcome(welcome); err != nil {
 		return err
 	}
 	p.run(p.listen)
 	p.run(p.write)
-	return p.negotiate(ctx)
+	if err := p.negotiate(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.isJoined = true
+	p.mu.Unlock()
+	return nil
 }
 
 // run starts a goroutine that stop waits for, unless the participant has stopped: a track may begin in that moment.
@@ -109,20 +130,23 @@ func (p *Participant) run(f func()) {
 	p.running.Go(f)
 }
 
-// admit carries out hello, connect and welcome.
-func (p *Participant) admit(ctx context.Context) error {
-	m, _, err := p.line.read(ctx)
+// connect carries out hello, connect and welcome. resume is nil for a new participation.
+func (p *Participant) connect(ctx context.Context, l *line, resume *protocol.Resume) (*protocol.Welcome, error) {
+	m, _, err := l.read(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hello, ok := m.(*protocol.Hello)
 	if !ok || hello.Version != 1 {
-		return fmt.Errorf("%w: instead of hello", ErrProtocol)
+		return nil, fmt.Errorf("%w: instead of hello", ErrProtocol)
 	}
 	room, err := protocol.ParseRoomID(p.cfg.Keys.RoomID())
 	if err != nil {
-		return err
+		return nil, err
 	}
+	p.mu.Lock()
+	p.nonce = hello.Nonce
+	p.mu.Unlock()
 	connect := &protocol.Connect{
 		ID:      p.lastID.Add(1),
 		Room:    room,
@@ -130,50 +154,45 @@ func (p *Participant) admit(ctx context.Context) error {
 		LinkPub: protocol.Bytes(p.cfg.Keys.Public()),
 		LinkSig: p.cfg.Keys.ConnectSignature(p.host, hello.Nonce, p.conn),
 		Client:  p.cfg.Name,
+		Resume:  resume,
 	}
-	if err := p.line.send(ctx, connect); err != nil {
-		return err
+	if err := l.send(ctx, connect); err != nil {
+		return nil, err
 	}
-	if m, _, err = p.line.read(ctx); err != nil {
-		return err
+	if m, _, err = l.read(ctx); err != nil {
+		return nil, err
 	}
 	switch m := m.(type) {
 	case *protocol.Welcome:
-		return p.welcome(m)
+		return m, nil
 	case *protocol.Error:
-		return &RefusedError{Code: m.Code, Message: m.Message}
+		return nil, &RefusedError{Code: m.Code, Message: m.Message}
 	}
-	return fmt.Errorf("%w: instead of welcome", ErrProtocol)
+	return nil, fmt.Errorf("%w: instead of welcome", ErrProtocol)
 }
 
 func (p *Participant) welcome(m *protocol.Welcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	others := p.roster(m.Peers)
-	if err := p.keys.room.Welcome(time.Now(), others, position(m.Group), &p.keys.out); err != nil {
+	others := p.meet(m.Peers)
+	p.resumeToken, p.isOnline = m.Resume, true
+	var at *group.Position
+	if m.Group != nil {
+		at = position(&m.Group.GI, &m.Group.Slot)
+	}
+	if err := p.keys.room.Welcome(time.Now(), others, at, &p.keys.out); err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	p.flush()
 	return nil
 }
 
-// roster replaces the list of peers.
-func (p *Participant) roster(list []protocol.Peer) []link.ConnID {
-	clear(p.peers)
-	conns := make([]link.ConnID, 0, len(list))
-	for i := range list {
-		p.peers[list[i].ConnID] = &list[i]
-		conns = append(conns, link.ConnID(list[i].ConnID))
-	}
-	return conns
-}
-
 // position reads where the group stands; nil: there is none.
-func position(g *protocol.Group) *group.Position {
-	if g == nil {
+func position(gi *protocol.GroupInstance, slot *uint64) *group.Position {
+	if gi == nil || slot == nil {
 		return nil
 	}
-	return &group.Position{Group: [16]byte(g.GI), Slot: g.Slot}
+	return &group.Position{Group: [16]byte(*gi), Slot: *slot}
 }
 
 // negotiate makes the peer connection, offers all media sections and waits until media is connected.
@@ -318,13 +337,21 @@ func (p *Participant) write() {
 			p.flush()
 			timer.Reset(max(next.Sub(now), 10*time.Millisecond))
 		}
-		outbox, requests := p.outbox, p.requests
-		p.outbox, p.requests = nil, nil
+		requests := p.requests
+		p.requests = nil
+		var texts []protocol.ClientMessage
+		var outbox [][]byte
+		if p.isOnline {
+			texts, outbox = p.texts, p.outbox
+			p.texts, p.outbox = nil, nil
+		}
 		p.mu.Unlock()
-		for _, e := range outbox {
-			if p.line.sendBinary(p.ctx, e) != nil {
-				return // listen sees the same end and says why
-			}
+		if texts, outbox = p.line.Load().sendAll(p.ctx, texts, outbox); len(texts)+len(outbox) > 0 {
+			// listen sees the same end; what is left goes over the next line.
+			p.mu.Lock()
+			p.isOnline = false
+			p.texts, p.outbox = append(texts, p.texts...), append(outbox, p.outbox...)
+			p.mu.Unlock()
 		}
 		if len(requests) > 0 && p.pc != nil && p.pc.WriteRTCP(requests) == nil {
 			p.count.keyRequests.Add(uint64(len(requests)))
@@ -353,20 +380,51 @@ func (p *Participant) Want(ctx context.Context, wishes []protocol.Wish) error {
 	if wishes == nil {
 		wishes = []protocol.Wish{}
 	}
-	return p.line.send(ctx, &protocol.Want{Tracks: wishes})
+	p.say(&protocol.Want{Tracks: wishes})
+	return context.Cause(p.ctx)
 }
 
 // Mute stops or resumes an own source, and says so to the service.
 func (p *Participant) Mute(ctx context.Context, source protocol.Source, muted bool) error {
-	pub := p.mic
-	if source == protocol.SourceCamera {
-		pub = p.camera
-	}
-	if pub == nil || (source != protocol.SourceMic && source != protocol.SourceCamera) {
+	pub := p.publicationOf(source)
+	if pub == nil {
 		return fmt.Errorf("%w: not published", ErrConfig)
 	}
 	pub.muted.Store(muted)
-	return p.line.send(ctx, &protocol.Mute{Source: source, Muted: muted})
+	p.say(&protocol.Mute{Source: source, Muted: muted})
+	return context.Cause(p.ctx)
+}
+
+// publicationOf is what is published of a source, nil if nothing is.
+func (p *Participant) publicationOf(source protocol.Source) *publication {
+	switch source {
+	case protocol.SourceMic:
+		return p.mic
+	case protocol.SourceCamera:
+		return p.camera
+	}
+	return nil
+}
+
+// say queues a text message, in the order of all others. What replaces an earlier one is sent again after a resumption.
+func (p *Participant) say(m protocol.ClientMessage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w, ok := m.(*protocol.Want); ok {
+		p.wants = w
+	}
+	if len(p.texts) < maxOutbox {
+		p.texts = append(p.texts, m)
+	}
+	p.stir()
+}
+
+// stir wakes the writer.
+func (p *Participant) stir() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Done is closed when the participant is out of the room, by whatever reason; Err tells it.
@@ -377,7 +435,7 @@ func (p *Participant) Err() error { return context.Cause(p.ctx) }
 
 // Leave says goodbye and closes.
 func (p *Participant) Leave(ctx context.Context) error {
-	err := p.line.send(ctx, &protocol.Leave{})
+	err := p.line.Load().send(ctx, &protocol.Leave{})
 	if err == nil {
 		select { // the service closes the connection
 		case <-p.ctx.Done():
@@ -399,8 +457,8 @@ func (p *Participant) stop(cause error) {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
-	if p.line != nil {
-		p.line.close()
+	if l := p.line.Load(); l != nil {
+		l.close()
 	}
 	if p.pc != nil {
 		// GracefulClose waits for pion's goroutines; its error would be that of a transport that is gone already.

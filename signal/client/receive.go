@@ -201,11 +201,8 @@ func (p *Participant) flush() {
 	}
 	p.hear()
 	p.keys.out.Reset()
-	if len(p.outbox) > 0 || len(p.requests) > 0 || p.due {
-		select {
-		case p.wake <- struct{}{}:
-		default:
-		}
+	if len(p.outbox) > 0 || len(p.texts) > 0 || len(p.requests) > 0 || p.due {
+		p.stir()
 	}
 }
 
@@ -214,9 +211,12 @@ func (p *Participant) hear() {
 	if p.keys.out.KnocksChanged {
 		p.knocks = p.keys.out.Knocks
 	}
-	if p.keys.out.Changed && !p.isAdmitted && p.keys.room.Group().State() == group.Member {
+	if p.keys.out.Changed && !p.isAdmitted && p.keys.room.Group().State() == group.StateMember {
 		p.isAdmitted = true
 		close(p.admitted)
+	}
+	if p.keys.out.Link != nil {
+		p.alias()
 	}
 	if p.cfg.Listener == nil {
 		return
@@ -227,4 +227,21 @@ func (p *Participant) hear() {
 	for _, n := range p.keys.out.Notices {
 		p.cfg.Listener.Notice(n)
 	}
+}
+
+// alias registers the room's new link with the service.
+func (p *Participant) alias() {
+	keys, _ := p.keys.room.Group().Keys()
+	room, err := protocol.ParseRoomID(keys.RoomID())
+	if err != nil {
+		return // a room id that is derived is well-formed
+	}
+	a := &protocol.Alias{
+		ID: p.lastID.Add(1), Room: room, LinkPub: protocol.Bytes(keys.Public()),
+		LinkSig: keys.AliasSignature(p.host, p.nonce, p.conn),
+	}
+	if p.keys.room.Group().IsHost() {
+		a.Host = protocol.Bytes(p.cfg.HostToken[:])
+	}
+	p.texts = append(p.texts, a)
 }
