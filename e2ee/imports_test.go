@@ -10,7 +10,7 @@ import (
 )
 
 // worker lists the packages that a browser's worker runs as WebAssembly.
-var worker = []string{"link", "mls", "sframe"}
+var worker = []string{"file", "link", "mls", "safety", "sframe"}
 
 // heavy are packages of the standard library that a WebAssembly build can do
 // without, and what they cost it (gzip, where it was measured).

@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"sotto/e2ee/file"
 	"sotto/e2ee/link"
+	"sotto/e2ee/safety"
 	"sotto/e2ee/sframe"
 )
 
@@ -58,6 +60,42 @@ type frameVector struct {
 	Sealed string `json:"protected"`
 }
 
+// safetyVector is how people compare codes. The list has 256 entries.
+type safetyVector struct {
+	Emoji  []safety.Emoji `json:"emoji"`
+	Group  []groupCode    `json:"group_codes"`
+	Person []personCode   `json:"person_codes"`
+}
+
+type groupCode struct {
+	Authenticator string `json:"epoch_authenticator"`
+	GroupID       string `json:"group_id"`
+	shownCode
+}
+
+type personCode struct {
+	Keys         [2]string `json:"signature_keys"`
+	Fingerprints [2]string `json:"fingerprints"`
+	Tags         [2]string `json:"tags"`
+	shownCode
+}
+
+type shownCode struct {
+	Code   string   `json:"code"`
+	Digits string   `json:"digits"`
+	Names  []string `json:"names"` // of the emoji
+}
+
+// fileVector has the plaintext of pattern(size, first).
+type fileVector struct {
+	Key    string `json:"key"`
+	Size   int    `json:"size"`
+	First  byte   `json:"first"`
+	Sealed string `json:"sealed,omitempty"` // of files of one chunk and less than that
+	Hash   string `json:"sha256"`           // of the ciphertext
+}
+
+// pattern is n bytes that differ from each other, beginning with first.
 func pattern(n int, first byte) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -133,9 +171,56 @@ func frameVectors() (all []frameVector) {
 	return all
 }
 
+func show(c safety.Code) shownCode {
+	v := shownCode{Code: x(c[:]), Digits: c.Digits()}
+	for _, e := range c.Emoji() {
+		v.Names = append(v.Names, e.Name)
+	}
+	return v
+}
+
+func safetyVectors() (v safetyVector) {
+	for i := range 256 {
+		e := safety.Code{byte(i)}.Emoji()
+		v.Emoji = append(v.Emoji, e[0])
+	}
+	for i := range byte(3) {
+		authenticator, id := pattern(32, i+60), pattern(48, i+61)
+		v.Group = append(v.Group, groupCode{x(authenticator), x(id), show(safety.GroupCode(authenticator, id))})
+		one, two := pattern(32, i+70), pattern(32, i+71)
+		a, b := safety.FingerprintOf(one), safety.FingerprintOf(two)
+		v.Person = append(v.Person, personCode{
+			[2]string{x(one), x(two)}, [2]string{x(a[:]), x(b[:])}, [2]string{a.Tag(), b.Tag()}, show(safety.PersonCode(a, b)),
+		})
+	}
+	return v
+}
+
+func fileVectors() (all []fileVector) {
+	for i, size := range []int{0, 1, 300, file.ChunkSize - 1, file.ChunkSize, file.ChunkSize + 1, 3 * file.ChunkSize} {
+		v := fileVector{Size: size, First: byte(i) + 80}
+		key, plain, sealed := file.Key(pattern(32, byte(i)+90)), pattern(size, v.First), []byte(nil)
+		sealer := file.NewSealer(key)
+		for last := false; !last; {
+			n := min(len(plain), file.ChunkSize)
+			last = n == len(plain)
+			sealed = must(sealer.Seal(sealed, plain[:n], last))
+			plain = plain[n:]
+		}
+		info := must(sealer.Info())
+		v.Key, v.Hash = x(key[:]), x(info.Hash[:])
+		if size < 1000 {
+			v.Sealed = x(sealed)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
 func TestVectors_unchanged(t *testing.T) {
 	for name, v := range map[string]any{
 		"link.json": linkVectors(), "envelope.json": envelopeVectors(), "frame.json": frameVectors(),
+		"safety.json": safetyVectors(), "file.json": fileVectors(),
 	} {
 		got := append(must(json.MarshalIndent(v, "", "  ")), '\n')
 		path := filepath.Join("testdata", name)

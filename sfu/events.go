@@ -21,8 +21,8 @@ type eventKey struct {
 	source  string
 }
 
-// readerBacklog is how many events per session may wait for a reader before it is cut off: connected, closed, slots and one
-// for each source are all that a live session can have, the rest are sessions that came and went meanwhile.
+// readerBacklog is how many events per session may wait for a reader before it is cut off: connected, closed, slots, wanted and
+// one for each source are all that a live session can have, the rest are sessions that came and went meanwhile.
 const readerBacklog = 16
 
 // Events returns a channel of events: first a snapshot of all sessions, ended by EventSynced, then what happens. What waits
@@ -64,6 +64,9 @@ func (n *Node) snapshot(r *reader, s *session) {
 	}
 	if len(s.filled) > 0 {
 		r.push(s, Event{Kind: EventSlots, Slots: s.filled})
+	}
+	if len(s.wanted) > 0 {
+		r.push(s, Event{Kind: EventWanted, Wanted: s.wanted})
 	}
 }
 
@@ -163,6 +166,9 @@ func (n *Node) apply(notice shard.Notice) {
 		s.filled = make([]Slot, len(notice.Slots))
 		for i, slot := range notice.Slots {
 			s.filled[i] = Slot{MID: slot.MID, Peer: slot.Publisher, Source: slot.Source.String()}
+			if slot.Paused != room.NotPaused {
+				s.filled[i].Paused = slot.Paused.String()
+			}
 		}
 		n.tell(s, Event{Kind: EventSlots, Slots: s.filled})
 	case shard.NoticeTrack:
@@ -172,6 +178,10 @@ func (n *Node) apply(notice shard.Notice) {
 			kind = EventTrackStarted
 		}
 		n.tell(s, Event{Kind: kind, Source: notice.Source.String()})
+	case shard.NoticeWanted:
+		source := notice.Source.String()
+		s.setWanted(source, func(w *Wanted) { w.Layers = notice.Layers })
+		n.tell(s, Event{Kind: EventWanted, Wanted: s.wanted})
 	}
 }
 

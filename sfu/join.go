@@ -57,6 +57,7 @@ func (n *Node) join(ctx context.Context, r JoinRequest) (answer string, err erro
 		return "", translate(err)
 	}
 	s.commit(g)
+	n.settled(s, g)
 	return string(g.answer.Description), nil
 }
 
@@ -132,6 +133,7 @@ func (n *Node) Update(ctx context.Context, u Update) (UpdateReply, error) {
 	err = s.home.shard.Do(ctx, change)
 	if g != nil && (err == nil || errors.Is(err, ctx.Err())) {
 		s.commit(g)
+		n.settled(s, g)
 	}
 	if err != nil {
 		return UpdateReply{}, translate(err)

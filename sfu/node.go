@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"sotto/sfu/packet"
 	"sotto/sfu/shard"
 	"sotto/sfu/transport"
 )
@@ -22,6 +23,7 @@ type Node struct {
 	id          transport.NodeID
 	certificate *transport.Certificate
 	log         *zap.Logger
+	codecs      []packet.Codec // of video, best first
 	shards      []*served
 	draining    sync.WaitGroup // readers of the shards' notices
 	pumping     sync.WaitGroup // writers of Events channels
@@ -56,6 +58,11 @@ func New(cfg Config) (*Node, error) {
 	if len(cfg.Shards) == 0 {
 		return nil, fmt.Errorf("%w: no shard", ErrConfig)
 	}
+	codecs, err := parseCodecs(cfg.Codecs)
+	if err != nil {
+		closeSockets(cfg.Shards)
+		return nil, err
+	}
 	certificate, err := transport.NewCertificate(time.Now())
 	if err != nil {
 		closeSockets(cfg.Shards)
@@ -70,6 +77,7 @@ func New(cfg Config) (*Node, error) {
 		limits:      cfg.Limits.withDefaults(),
 		id:          transport.NewNodeID(cfg.NodeNumber, secret),
 		certificate: certificate,
+		codecs:      codecs,
 		log:         cfg.Logger,
 		done:        make(chan struct{}),
 		rooms:       map[string]*hall{},
@@ -246,6 +254,7 @@ func (n *Node) forget(s *session, reason string) {
 	if len(s.home.peers) == 0 {
 		delete(n.rooms, s.home.name)
 	}
+	n.settleCodecs(s.home)
 	if s.opened {
 		n.tell(s, Event{Kind: EventClosed, Reason: reason})
 	}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"sotto/sfu/packet"
+	"sotto/sfu/layer"
 	"sotto/sfu/room"
 	"sotto/sfu/shard"
 	"sotto/sfu/transport"
@@ -32,6 +32,9 @@ type session struct {
 	connected bool
 	filled    []Slot
 	running   [room.MaxSources]bool
+	wanted    []Wanted // replaced, never changed: events share it
+	decodes   codecSet
+	publishes [room.MaxSources]publishes
 }
 
 // slotStreams are the SSRCs of a receiving m-line.
@@ -46,7 +49,7 @@ func newSession(key uint64, name string, home *hall) *session {
 	return &session{
 		key: key, name: name, home: home, busy: make(chan struct{}, 1),
 		id:    binary.BigEndian.Uint64(b[:]) >> 2, // RFC 9429 5.2.1: 62 bits
-		slots: map[string]slotStreams{}, used: map[uint32]struct{}{},
+		slots: map[string]slotStreams{}, used: map[uint32]struct{}{}, decodes: everyCodec,
 	}
 }
 
@@ -95,7 +98,7 @@ func (n *Node) negotiate(s *session, description string, tracks []Track) (*negot
 		SessionID: s.id, Version: s.version + 1,
 		Local: local, Fingerprint: n.certificate.Fingerprint(),
 		Candidates: s.home.shard.candidates, TCPCandidates: s.home.shard.tcpCandidates,
-		Video: []packet.Codec{packet.VP8}, // VP9 and AV1 follow here when the room can switch their layers
+		Video: n.order(s, decodable(offer)),
 	}
 	slots := 0
 	for i := range offer.Media {
@@ -133,6 +136,18 @@ func (n *Node) negotiate(s *session, description string, tracks []Track) (*negot
 		}
 	}
 	return g, nil
+}
+
+// setWanted changes the entry of a source in the list of what is wanted; Node.mu is held.
+func (s *session) setWanted(source string, change func(*Wanted)) {
+	list := slices.Clone(s.wanted)
+	i := slices.IndexFunc(list, func(w Wanted) bool { return w.Source == source })
+	if i < 0 {
+		i = len(list)
+		list = append(list, Wanted{Source: source, Layers: layer.MaxRungs})
+	}
+	change(&list[i])
+	s.wanted = list
 }
 
 // commit makes a negotiation the session's state.

@@ -23,6 +23,9 @@ type Config struct {
 	// shares the secret can route by it. An empty secret draws a random one, which is right without a front.
 	NodeNumber uint32
 	NodeSecret []byte
+	// Codecs are the video codecs that may be sent, best first: CodecVP8, CodecVP9, CodecAV1. A room uses the first that everybody in it
+	// can decode; VP8 is always the last. Empty is VP8 alone.
+	Codecs []string
 	// Limits are the caps of admission; the zero value means DefaultLimits.
 	Limits Limits
 	// Logger receives lifecycle messages without any address, name or session description. Nil is silent.
@@ -101,6 +104,25 @@ type Mute struct {
 // Slot says which track plays on a receiving m-line.
 type Slot struct {
 	MID, Peer, Source string
+	// Paused is why no picture of a video track comes: one of the Paused constants, empty while one comes or begins.
+	Paused string `json:",omitempty"`
+}
+
+// Reasons of Slot.Paused.
+const (
+	PausedHidden    = "hidden"    // its Wish says so
+	PausedBandwidth = "bandwidth" // not even the lowest layer fits the path to the peer
+	PausedPublisher = "publisher" // nothing comes of it
+)
+
+// Wanted says how many layers of one of the peer's own video sources anybody wants, counted from the lowest: the encodings of
+// simulcast in the order of the offer. The rest need not be sent, with 0 nothing of it.
+type Wanted struct {
+	Source string
+	Layers int
+	// Codec is what the source is to be sent in: an offer whose answer puts it first follows, if another one is sent now. Empty: it
+	// stays as it is.
+	Codec string `json:",omitempty"`
 }
 
 // EventKind names what an Event tells.
@@ -120,6 +142,8 @@ const (
 	EventTrackStarted
 	// EventTrackStopped: no more media of the peer's Source.
 	EventTrackStopped
+	// EventWanted: Wanted is the whole list of what is wanted of the peer's sources. Of one that is not in it, everything.
+	EventWanted
 )
 
 // String returns the kind as logs and metrics write it.
@@ -137,6 +161,8 @@ func (k EventKind) String() string {
 		return "track_started"
 	case EventTrackStopped:
 		return "track_stopped"
+	case EventWanted:
+		return "wanted"
 	}
 	return "unknown"
 }
@@ -155,9 +181,10 @@ const (
 type Event struct {
 	Kind       EventKind
 	Room, Peer string
-	Slots      []Slot // EventSlots
-	Source     string // EventTrackStarted, EventTrackStopped
-	Reason     string // EventClosed
+	Slots      []Slot   // EventSlots
+	Wanted     []Wanted // EventWanted
+	Source     string   // EventTrackStarted, EventTrackStopped
+	Reason     string   // EventClosed
 }
 
 // Traffic counts media that went one way.

@@ -36,11 +36,11 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer func() { _ = logger.Sync() }() // a terminal cannot be synced; nothing is lost
 
-	shards, port, err := listenMedia(c.MediaListen, 1, c.Advertise)
+	shards, port, err := listenMedia(c.MediaListen, 1, c.Advertise, c.SocketOffload)
 	if err != nil {
 		return err
 	}
-	node, err := sfu.New(sfu.Config{Shards: shards, Logger: logger.Named("sfu")})
+	node, err := sfu.New(sfu.Config{Shards: shards, Codecs: c.VideoCodecs, Logger: logger.Named("sfu")})
 	if err != nil {
 		return fmt.Errorf("media node: %w", err)
 	}

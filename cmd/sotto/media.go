@@ -10,7 +10,7 @@ import (
 
 // listenMedia opens the media ports: number of them, on consecutive port numbers, each for UDP and TCP. It returns them with the
 // addresses to advertise, and the first port's number.
-func listenMedia(address string, number int, advertise []string) (_ []sfu.ShardConfig, port uint16, err error) {
+func listenMedia(address string, number int, advertise []string, offload string) (_ []sfu.ShardConfig, port uint16, err error) {
 	first, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
 		return nil, 0, fmt.Errorf("media address: %w", err)
@@ -39,6 +39,7 @@ func listenMedia(address string, number int, advertise []string) (_ []sfu.ShardC
 		if i == 0 {
 			port = own
 		}
+		s.Offload = offload
 		shards = append(shards, s)
 	}
 	return shards, port, nil

@@ -25,11 +25,11 @@ func runSFU(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if c.NodeID == "" {
 		c.NodeID = cluster.NewNodeID()
 	}
-	shards, port, err := listenMedia(c.MediaListen, c.Shards, c.Advertise)
+	shards, port, err := listenMedia(c.MediaListen, c.Shards, c.Advertise, c.SocketOffload)
 	if err != nil {
 		return err
 	}
-	node, err := sfu.New(sfu.Config{Shards: shards, Logger: logger.Named("sfu")})
+	node, err := sfu.New(sfu.Config{Shards: shards, Codecs: c.VideoCodecs, Logger: logger.Named("sfu")})
 	if err != nil {
 		return fmt.Errorf("media node: %w", err)
 	}

@@ -159,22 +159,22 @@ type PauseReason uint8
 // The reasons.
 const (
 	NotPaused      PauseReason = iota
-	PauseWish                  // the subscriber asked for it
+	PauseWish                  // the subscriber asked for it: it hides the picture
 	PauseBandwidth             // not even the lowest layer fits the path
 	PauseSource                // the publisher sends nothing
 )
 
-// String returns the name of the reason.
+// String returns the name that the signaling protocol uses.
 func (r PauseReason) String() string {
 	switch r {
 	case NotPaused:
 		return "none"
 	case PauseWish:
-		return "wish"
+		return "hidden"
 	case PauseBandwidth:
 		return "bandwidth"
 	case PauseSource:
-		return "source"
+		return "publisher"
 	}
 	return "unknown"
 }

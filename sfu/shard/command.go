@@ -66,6 +66,7 @@ const (
 	NoticeClosed
 	NoticeSlots
 	NoticeTrack
+	NoticeWanted
 )
 
 // Notice tells the node what happened to a session.
@@ -74,8 +75,9 @@ type Notice struct {
 	Key     uint64      // of the session
 	Reason  string      // NoticeClosed: a word of transport.CloseReason, of End, or one of the Reason constants
 	Slots   []Slot      // NoticeSlots: the filled ones
-	Source  room.Source // NoticeTrack
+	Source  room.Source // NoticeTrack, NoticeWanted
 	Running bool        // NoticeTrack
+	Layers  int         // NoticeWanted: how many layers of the source anybody wants, the lowest first
 }
 
 // NoticeKey is what makes two notices the same for merging.
@@ -89,6 +91,7 @@ type NoticeKey struct {
 type Slot struct {
 	MID, Publisher string
 	Source         room.Source
+	Paused         room.PauseReason
 }
 
 // Reasons of NoticeClosed beside those of transport and End.

@@ -167,7 +167,7 @@ func (s *Shard) tell(e room.Event) {
 		n := Notice{Kind: NoticeSlots, Key: p.key, Slots: make([]Slot, 0, len(e.Slots))}
 		for _, slot := range e.Slots {
 			if publisher := s.destination(slot.Publisher); slot.Active && publisher != nil {
-				n.Slots = append(n.Slots, Slot{MID: slot.MID, Publisher: publisher.name, Source: slot.Source})
+				n.Slots = append(n.Slots, Slot{MID: slot.MID, Publisher: publisher.name, Source: slot.Source, Paused: slot.Paused})
 			}
 		}
 		s.notices.Push(NoticeKey{Kind: NoticeSlots, Key: p.key}, n)
@@ -175,6 +175,11 @@ func (s *Shard) tell(e room.Event) {
 		s.tellTrack(e.Peer, e.Source, true)
 	case room.TrackStopped:
 		s.tellTrack(e.Peer, e.Source, false)
+	case room.TrackWanted:
+		if p := s.destination(e.Peer); p != nil {
+			s.notices.Push(NoticeKey{Kind: NoticeWanted, Key: p.key, Source: e.Source},
+				Notice{Kind: NoticeWanted, Key: p.key, Source: e.Source, Layers: int(e.Layer) + 1})
+		}
 	}
 }
 

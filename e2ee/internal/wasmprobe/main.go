@@ -10,8 +10,10 @@ import (
 	"crypto/rand"
 	"time"
 
+	"sotto/e2ee/file"
 	"sotto/e2ee/link"
 	"sotto/e2ee/mls"
+	"sotto/e2ee/safety"
 	"sotto/e2ee/sframe"
 )
 
@@ -21,6 +23,7 @@ func main() {
 	exported := group(room)
 	envelope(room)
 	frame(exported)
+	upload()
 	println("ok")
 }
 
@@ -80,6 +83,9 @@ func group(room *link.Link) []byte {
 	must(err)
 	received, err = a.Process(updated.Message)
 	must(err)
+	if safety.GroupCode(received.Group.EpochAuthenticator(), a.ID()).Digits() != safety.GroupCode(updated.Group.EpochAuthenticator(), a.ID()).Digits() {
+		panic("codes differ")
+	}
 	one, err := received.Group.Export("SFrame 1.0 Base Key", nil, sframe.BaseKeySize)
 	must(err)
 	two, err := updated.Group.Export("SFrame 1.0 Base Key", nil, sframe.BaseKeySize)
@@ -116,6 +122,23 @@ func frame(base []byte) {
 	plain, err := sframe.NewReceiver(key).Open(nil, time.Now(), &order, 1, parsed)
 	if err != nil || string(plain) != "frame" {
 		panic("frame")
+	}
+}
+
+// upload encrypts a file.
+func upload() {
+	sealer := file.NewSealer(file.NewKey())
+	sealed, err := sealer.Seal(nil, []byte("text"), true)
+	must(err)
+	info, err := sealer.Info()
+	must(err)
+	opener, err := file.NewOpener(info)
+	must(err)
+	plain, err := opener.Open(nil, sealed)
+	must(err)
+	must(opener.Close())
+	if string(plain) != "text" {
+		panic("file")
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +48,8 @@ type Config struct {
 	MediaListen    string   `key:"media-listen" for:"dev,sfu" default:":7000" default-dev:":0" doc:"address of the first media port, UDP and TCP; port 0 takes a free one"`
 	Shards         int      `key:"shards" for:"sfu" default:"1" doc:"media ports and goroutines that forward, on consecutive port numbers; a room is on one of them"`
 	Advertise      []string `key:"advertise" for:"dev,sfu" doc:"IP addresses at which browsers reach the media ports. Default: the one of media-listen, else every address of this machine that is not loopback"`
+	VideoCodecs    []string `key:"video-codecs" for:"dev,sfu" default:"vp8" doc:"video codecs that may be sent, best first: vp8, vp9, av1. A room uses the first that everybody in it can decode; vp8 is always the last resort"`
+	SocketOffload  string   `key:"socket-offload" for:"dev,sfu" default:"auto" doc:"what the media sockets ask of the kernel: auto (segmentation offload, as far as it works), sendmmsg (batches of single packets) or off. For kernels and drivers that claim more than they do"`
 	NodeID         string   `key:"node-id" for:"sfu" doc:"name of this node in the cluster, of a-z, 0-9 and '-', different on every node. Default: drawn at each start"`
 	ClusterListen  string   `key:"cluster-listen" for:"signal" default:"127.0.0.1:4222" doc:"address at which media nodes reach the engine in this process"`
 	ClusterURL     string   `key:"cluster-url" for:"signal,sfu" default-sfu:"127.0.0.1:4222" doc:"engine: HOST:PORT of a 'sotto signal', or nats://… or tls://… of a NATS service. Set on signal, there is no engine in the process"`
@@ -187,6 +190,14 @@ func (c *Config) Check() error {
 			wrong("advertise", "%q is no address of a machine", a)
 		}
 	}
+	for _, name := range c.VideoCodecs {
+		if !slices.Contains(videoCodecs(), name) {
+			wrong("video-codecs", "%q is none of %s", name, strings.Join(videoCodecs(), ", "))
+		}
+	}
+	if (c.command == Dev || c.command == SFU) && !slices.Contains(offloads(), c.SocketOffload) {
+		wrong("socket-offload", "is none of %s", strings.Join(offloads(), ", "))
+	}
 	switch c.command {
 	case Signal:
 		c.checkSignal(wrong)
@@ -204,6 +215,12 @@ func (c *Config) Check() error {
 	}
 	return errors.Join(bad...)
 }
+
+// videoCodecs lists what video-codecs may name.
+func videoCodecs() []string { return []string{"vp8", "vp9", "av1"} }
+
+// offloads lists what socket-offload may be.
+func offloads() []string { return []string{"auto", "sendmmsg", "off"} }
 
 var nodeID = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 

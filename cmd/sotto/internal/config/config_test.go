@@ -161,6 +161,8 @@ func TestCheck(t *testing.T) {
 		"origin":           {command: Signal, args: []string{"--open-rooms", "--allowed-origins", "example.org"}, env: []string{secret}, want: "no origin"},
 		"proxy":            {command: Signal, args: []string{"--open-rooms", "--trusted-proxies", "10.0.0.0/8,x"}, env: []string{secret}, want: `"x" is no address`},
 		"advertise":        {command: SFU, args: []string{"--advertise", "0.0.0.0"}, env: []string{secret}, want: "no address of a machine"},
+		"codecs":           {command: SFU, args: []string{"--video-codecs", "av1,h264"}, env: []string{secret}, want: "none of vp8, vp9, av1"},
+		"offload":          {command: Dev, args: []string{"--socket-offload", "gso"}, want: "is none of auto, sendmmsg, off"},
 		"shards":           {command: SFU, args: []string{"--shards", "0"}, env: []string{secret}, want: "between 1 and 256"},
 		"node id":          {command: SFU, args: []string{"--node-id", "A.B"}, env: []string{secret}, want: "node-id"},
 		"level":            {command: SFU, args: []string{"--log-level", "loud"}, env: []string{secret}, want: "log-level"},
