@@ -133,6 +133,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
       fail(problem(code === "removed" ? "kicked" : "duplicate_identity"));
     },
   });
+  hooks?.watch(membership);
   const self: Participant = { roomId: room.roomId, token: room.token, name, local, share, membership };
   const call = new Call(self, () => newWorker(room.secret, room.gen), {
     people: render,
