@@ -175,7 +175,10 @@ export class Membership {
     const line: Line = { id, connId: "", name: "", at: new Date(), text: "", file: { name: file.name, size: file.size, state: "working", done: 0 } };
     this.append(line);
     const { port } = this;
-    if (!port || file.size > maxFileSize) return this.mark(line, "failed");
+    if (!port || file.size > maxFileSize) {
+      this.mark(line, "failed");
+      return;
+    }
     try {
       const sealed = await new Promise<Blob>((resolve) => {
         this.uploads.set(id, resolve);
