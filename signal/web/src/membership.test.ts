@@ -63,17 +63,18 @@ test("a code is of one epoch", () => {
 test("a file is sealed, uploaded and told of", async () => {
   const { membership, posted } = room();
   members(membership, 1, person("me", { self: true }), person("a"));
+  const file = (): { state: string; done: number } | null => membership.lines[0]?.file ?? null;
   const sent = membership.sendFile(new File(["secret"], "plan.txt"));
   const seal = posted.find((m) => m.type === "file_seal");
   assert.ok(seal?.type === "file_seal");
   membership.take({ type: "file_progress", id: seal.id, done: 3, total: 6 });
-  assert.equal(membership.lines[0]?.file?.done, 3);
+  assert.equal(file()?.done, 3);
   membership.take({ type: "file_sealed", id: seal.id, file: new Blob(["sealed"]) });
   await sent;
   assert.deepEqual(posted.filter((m) => m.type === "app"), [
     { type: "app", kind: "file", body: { id: seal.id, name: "plan.txt", path: "/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa", size: 6 } },
   ]);
-  assert.equal(membership.lines[0]?.file?.state, "done");
+  assert.equal(file()?.state, "done");
 });
 
 test("the host's acts go to the service, and being removed is told once", () => {
