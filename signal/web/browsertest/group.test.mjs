@@ -144,7 +144,7 @@ test("a room of 8: joins, a leave, a reload, a kick", { timeout: 150_000 }, asyn
   // One reloads: the same person, nobody is asked.
   const fingerprint = (await group(ada)).members.find((m) => m.connId === bea.connId).fingerprint;
   const old = bea.connId;
-  await bea.reload();
+  await bea.run(() => void setTimeout(() => location.reload()));
   bea.connId = await bea.until((old) => {
     const id = window.__sotto?.connectionState() === "connected" ? window.__sotto.connId() : "";
     return id !== "" && id !== old && id;
