@@ -48,7 +48,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	// A backstop: message reads with its own, smaller limits.
-	ws.SetReadLimit(protocol.MaxNegotiation)
+	ws.SetReadLimit(max(protocol.MaxNegotiation, protocol.MaxBundle))
 	session.ws = ws
 	// The request's context ends with the handler's connection, which is
 	// hijacked: the server's is what ends a session.

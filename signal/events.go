@@ -57,16 +57,22 @@ func (s *Server) mediaEvent(e sfu.Event) *member {
 	m := s.find(id.room, id.conn)
 	if m == nil && s.recovery != nil {
 		s.recovery.event(id, e)
+		s.settleGroup(id.room)
 	}
 	s.mu.Unlock()
 	if m == nil {
 		return nil // it left a moment ago, or is not back yet
+	}
+	if e.Kind == sfu.EventClosed {
+		m.negotiation.demand(nil) // what was wanted of that session
 	}
 	switch {
 	case e.Kind == sfu.EventConnected:
 		m.negotiation.up()
 	case e.Kind == sfu.EventSlots:
 		m.negotiation.slots(e.Slots)
+	case e.Kind == sfu.EventWanted:
+		m.negotiation.demand(e.Wanted)
 	case e.Kind != sfu.EventClosed || e.Reason == sfu.ReasonLeft:
 		// Signaling said so, or need not know.
 	case e.Reason == sfu.ReasonKicked:
@@ -101,6 +107,9 @@ func (s *Server) mediaSynced(seen map[*member]struct{}) {
 	if r := s.recovery; r != nil && !r.isKnown {
 		r.isKnown = true
 		close(r.synced)
+		for id := range s.rooms {
+			s.settleGroup(id)
+		}
 	}
 }
 

@@ -35,7 +35,8 @@ type recorder struct {
 	calls  []string
 	peers  map[string]bool // "room/peer" with a session
 	wishes map[string][]sfu.Wish
-	slots  map[string][]sfu.Slot // "room/peer", for the snapshot
+	slots  map[string][]sfu.Slot   // "room/peer", for the snapshot
+	wanted map[string][]sfu.Wanted // likewise
 	events chan sfu.Event
 	mute   bool          // Events says nothing, not even that it has said all
 	broken chan struct{} // closed: the stream of events ends
@@ -45,7 +46,7 @@ type recorder struct {
 
 func newRecorder() *recorder {
 	return &recorder{peers: map[string]bool{}, wishes: map[string][]sfu.Wish{},
-		slots: map[string][]sfu.Slot{}, events: make(chan sfu.Event, 64), broken: make(chan struct{})}
+		slots: map[string][]sfu.Slot{}, wanted: map[string][]sfu.Wanted{}, events: make(chan sfu.Event, 64), broken: make(chan struct{})}
 }
 
 func (r *recorder) Join(ctx context.Context, q sfu.JoinRequest) (sfu.JoinReply, error) {
@@ -131,6 +132,9 @@ func (r *recorder) Events(ctx context.Context) (<-chan sfu.Event, error) {
 		snapshot = append(snapshot, sfu.Event{Kind: sfu.EventConnected, Room: room, Peer: peer})
 		if slots := r.slots[key]; slots != nil {
 			snapshot = append(snapshot, sfu.Event{Kind: sfu.EventSlots, Room: room, Peer: peer, Slots: slots})
+		}
+		if wanted := r.wanted[key]; wanted != nil {
+			snapshot = append(snapshot, sfu.Event{Kind: sfu.EventWanted, Room: room, Peer: peer, Wanted: wanted})
 		}
 	}
 	snapshot = append(snapshot, sfu.Event{Kind: sfu.EventSynced})
@@ -259,6 +263,10 @@ type world struct {
 	pipes  *pipes
 	logs   *observer.ObservedLogs
 	link   ed25519.PrivateKey
+
+	// grouped: the clients take part in a group. Else they ignore, as those that
+	// know of none do, that there is none after a restart.
+	grouped bool
 
 	// together: several goroutines of the test speak at once. Else what one
 	// client says has had all its effects before the next one says something.
@@ -407,7 +415,9 @@ func (c *client) readAll() {
 		default:
 			r.msg, r.err = protocol.DecodeServer(data)
 		}
-		c.in <- r
+		if _, ok := r.msg.(*protocol.Group); !ok || c.w.grouped {
+			c.in <- r
+		}
 		if err != nil {
 			return
 		}

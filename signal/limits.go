@@ -50,7 +50,7 @@ func DefaultLimits() Limits {
 		QueueMessages:  256,
 		QueueBytes:     1 << 20,
 		ResumeMessages: 512,
-		ResumeBytes:    512 << 10,
+		ResumeBytes:    1 << 20, // two of the largest bundles
 		BadMessages:    3,
 		MessageRate:    protocol.MessageRate,
 		MessageBurst:   protocol.MessageBurst,

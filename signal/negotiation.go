@@ -46,9 +46,12 @@ type negotiation struct {
 	mutesDirty  [protocol.MaxTracks]bool
 	tracks      []protocol.OfferTrack // published
 
-	// slotsHeld: slots came while an offer is open. The client does not know
-	// the media sections of its answer yet, so they follow it.
-	slotsHeld bool
+	// held: slots or what is wanted came while an offer is open. The client does
+	// not know the media sections of its answer yet, so they follow it.
+	held bool
+
+	wanted      []sfu.Wanted // of the member's sources, as the node said last
+	wantedKnown bool         // the client was told some
 }
 
 // mediaState is whether the node has a session of this member.
@@ -80,8 +83,8 @@ func (n *negotiation) offer(s *session, o *protocol.Offer) *refusal {
 		return nil // its answer comes
 	case resumed && n.reply != nil && n.replyID == o.ID:
 		n.send(n.reply)
-		if n.slotsKnown() {
-			n.member.room.resendSlots(n.member)
+		if n.mediaKnown() {
+			n.tellMedia()
 		}
 		return nil
 	case n.open != nil:
@@ -229,8 +232,8 @@ func (n *negotiation) negotiate(o *protocol.Offer) {
 	defer n.mu.Unlock()
 	n.open = nil
 	n.replyID, n.replyPings = o.ID, 0
-	held := n.slotsHeld
-	n.slotsHeld = false
+	held := n.held
+	n.held = false
 	switch {
 	case err == nil:
 		n.media = mediaJoined
@@ -247,7 +250,7 @@ func (n *negotiation) negotiate(o *protocol.Offer) {
 	default:
 		if fresh || gone(err) {
 			n.media, held = mediaEnded, false
-			n.forgetSlots()
+			n.forgetMedia()
 		}
 		r := n.refusal(&o.ID, err)
 		n.server.counters.offers.add(string(r.code))
@@ -256,7 +259,7 @@ func (n *negotiation) negotiate(o *protocol.Offer) {
 	}
 	n.announce()
 	if held {
-		n.member.room.resendSlots(n.member)
+		n.tellMedia()
 	}
 }
 
@@ -266,7 +269,7 @@ func (n *negotiation) join(o *protocol.Offer) (string, error) {
 	n.mu.Lock()
 	n.media = mediaEnded // from here on there is something to leave
 	n.connected = false
-	n.forgetSlots()
+	n.forgetMedia()
 	n.mu.Unlock()
 	r := sfu.JoinRequest{
 		Room: n.member.room.name, Peer: n.member.name,
@@ -305,20 +308,56 @@ func (n *negotiation) slots(slots []sfu.Slot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.open != nil {
-		n.slotsHeld = true
+		n.held = true
 	}
 	if n.open != nil || n.media == mediaJoined {
-		n.member.room.setSlots(n.member, slices.Clone(slots), n.slotsKnown())
+		n.member.room.setSlots(n.member, slices.Clone(slots), n.mediaKnown())
 	}
 }
 
-// slotsKnown reports whether the client knows the media sections that slots
-// name now. n.mu is held.
-func (n *negotiation) slotsKnown() bool { return n.open == nil && n.media == mediaJoined }
+// demand tells the client what is wanted of its sources, likewise. The end of a
+// media session takes back what was said of it: that may have come in while the
+// next one was being negotiated.
+func (n *negotiation) demand(wanted []sfu.Wanted) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if slices.Equal(wanted, n.wanted) || n.open == nil && n.media != mediaJoined {
+		return
+	}
+	n.wanted = wanted
+	if n.mediaKnown() {
+		n.tellWanted()
+	} else {
+		n.held = true
+	}
+}
 
-// forgetSlots drops those of a media session that is over. n.mu is held.
-func (n *negotiation) forgetSlots() {
-	n.slotsHeld = false
+// tellWanted sends what is wanted. n.mu is held.
+func (n *negotiation) tellWanted() {
+	msg := &protocol.Wanted{}
+	for _, w := range n.wanted {
+		msg.Tracks = append(msg.Tracks, protocol.WantedTrack{Source: protocol.Source(w.Source), Layers: w.Layers})
+	}
+	n.wantedKnown = true
+	n.send(msg)
+}
+
+// tellMedia tells the client how things stand with its media. n.mu is held.
+func (n *negotiation) tellMedia() {
+	n.member.room.resendSlots(n.member)
+	if len(n.wanted) > 0 || n.wantedKnown {
+		n.tellWanted()
+	}
+}
+
+// mediaKnown reports whether the client knows the media session and the
+// sections that the node speaks of now. n.mu is held.
+func (n *negotiation) mediaKnown() bool { return n.open == nil && n.media == mediaJoined }
+
+// forgetMedia drops what was said of a media session that is over; the client
+// does so by itself. n.mu is held.
+func (n *negotiation) forgetMedia() {
+	n.held, n.wanted, n.wantedKnown = false, nil, false
 	n.member.room.setSlots(n.member, nil, false)
 }
 
@@ -348,7 +387,7 @@ func (n *negotiation) ended(reason string) {
 		return // the client knows, or has left that session itself
 	}
 	n.media = mediaEnded
-	n.forgetSlots()
+	n.forgetMedia()
 	n.announce()
 	n.refuse(&refusal{code: protocol.CodeMediaClosed, text: "media session ended: " + reason})
 }
@@ -365,9 +404,9 @@ func (n *negotiation) attach(s *session, c *protocol.Connect, welcome *protocol.
 	n.resumed = true
 	switch {
 	case n.open != nil:
-		n.slotsHeld = true // some may have been lost with the connection
+		n.held = true // some may have been lost with the connection
 	case n.media == mediaJoined:
-		n.member.room.resendSlots(n.member)
+		n.tellMedia()
 	case n.media == mediaEnded:
 		n.refuse(&refusal{code: protocol.CodeMediaClosed, text: "media session ended"})
 	}
@@ -377,9 +416,10 @@ func (n *negotiation) attach(s *session, c *protocol.Connect, welcome *protocol.
 // restore takes a media session over that the node still has from before the
 // service was restarted, and what the client says of its tracks. It is called
 // before anybody else knows the member.
-func (n *negotiation) restore(tracks []protocol.Track, slots []sfu.Slot) {
+func (n *negotiation) restore(tracks []protocol.Track, o *orphan) {
 	n.media, n.connected, n.resumed = mediaJoined, true, true
-	n.member.slots = slots
+	n.wanted = o.wanted
+	n.member.slots = o.slots
 	for _, t := range tracks {
 		i, ok := t.Source.Context()
 		if !ok || !n.member.grant.publish[i] {
@@ -391,11 +431,13 @@ func (n *negotiation) restore(tracks []protocol.Track, slots []sfu.Slot) {
 	}
 }
 
-// begin tells the node what a restored member said.
+// begin tells the node what a restored member said, and the member how its
+// media stands.
 func (n *negotiation) begin() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.start()
+	n.tellMedia()
 }
 
 // pinged takes note that the client answered a ping.

@@ -123,6 +123,9 @@ func TestNode_outlivesTheService(t *testing.T) {
 	if !back.Resumed || !back.Lost || back.Leaf != welcome.Leaf {
 		t.Errorf("welcome %+v", back)
 	}
+	if g := read[*protocol.Group](ctx, t, again); g.GI != nil { // it is all there was
+		t.Errorf("group %+v", g)
+	}
 	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 		t.Fatal(err)
 	}

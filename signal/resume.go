@@ -16,8 +16,9 @@ type recovery struct {
 	// orphans are the node's sessions that belong to nobody here yet. There are
 	// no more than the node has.
 	orphans map[orphanID]*orphan
-	synced  chan struct{} // closed when the node has told all it has
-	isKnown bool          // synced is closed
+	rooms   map[protocol.RoomID]int // how many of them, where there are some
+	synced  chan struct{}           // closed when the node has told all it has
+	isKnown bool                    // synced is closed
 }
 
 type orphanID struct {
@@ -26,23 +27,35 @@ type orphanID struct {
 }
 
 // orphan is a media session without its participant.
-type orphan struct{ slots []sfu.Slot }
+type orphan struct {
+	slots  []sfu.Slot
+	wanted []sfu.Wanted
+}
 
 func newRecovery() *recovery {
-	return &recovery{orphans: make(map[orphanID]*orphan), synced: make(chan struct{})}
+	return &recovery{orphans: make(map[orphanID]*orphan), rooms: make(map[protocol.RoomID]int), synced: make(chan struct{})}
 }
 
 // awaits reports whether somebody of a room may come back.
 func (r *recovery) awaits(room protocol.RoomID) bool {
-	if !r.isKnown {
-		return true
+	return !r.isKnown || r.rooms[room] > 0
+}
+
+func (r *recovery) add(id orphanID) {
+	if r.orphans[id] == nil {
+		r.rooms[id.room]++
 	}
-	for id := range r.orphans {
-		if id.room == room {
-			return true
-		}
+	r.orphans[id] = &orphan{}
+}
+
+func (r *recovery) remove(id orphanID) {
+	if r.orphans[id] == nil {
+		return
 	}
-	return false
+	delete(r.orphans, id)
+	if r.rooms[id.room]--; r.rooms[id.room] == 0 {
+		delete(r.rooms, id.room)
+	}
 }
 
 // newcomersLeaf is where newcomers to a room take their leaves from while those
@@ -58,13 +71,25 @@ func newcomersLeaf(now time.Time) int {
 func (r *recovery) event(id orphanID, e sfu.Event) {
 	switch e.Kind {
 	case sfu.EventConnected:
-		r.orphans[id] = &orphan{}
+		r.add(id)
 	case sfu.EventSlots:
 		if o := r.orphans[id]; o != nil {
 			o.slots = e.Slots
 		}
+	case sfu.EventWanted:
+		if o := r.orphans[id]; o != nil {
+			o.wanted = e.Wanted
+		}
 	case sfu.EventClosed:
-		delete(r.orphans, id)
+		r.remove(id)
+	}
+}
+
+// settleGroup settles a room's group when nobody of before is awaited in it.
+// s.mu is held.
+func (s *Server) settleGroup(id protocol.RoomID) {
+	if r := s.rooms[id]; r != nil && (s.recovery == nil || !s.recovery.awaits(id)) {
+		r.settleGroup()
 	}
 }
 
@@ -89,6 +114,7 @@ func (s *Server) recover() {
 	}
 	s.mu.Unlock()
 	for _, r := range rooms {
+		r.settleGroup()
 		r.settle()
 	}
 	for id := range orphans {
@@ -186,7 +212,7 @@ func (s *Server) restore(by *session, c *protocol.Connect, t ticket, now time.Ti
 	}
 	m := s.newMember(r, by, c, t)
 	m.restored = true
-	m.negotiation.restore(c.Resume.Tracks, o.slots)
+	m.negotiation.restore(c.Resume.Tracks, o)
 	welcome := s.welcome(m)
 	welcome.Resumed, welcome.Lost = true, true
 	r.advance(c.Resume.LastSeq, uint64(maxClockStep.Microseconds()))
@@ -197,9 +223,10 @@ func (s *Server) restore(by *session, c *protocol.Connect, t ticket, now time.Ti
 		s.unref(r)
 		return nil, refused
 	}
-	delete(s.recovery.orphans, id)
+	r.claim(m, c.Resume.Group)
+	s.recovery.remove(id)
+	s.settleGroup(r.id)
 	m.negotiation.begin()
-	r.resendSlots(m)
 	r.returned(m)
 	return m, nil
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"sotto/sfu"
+	"sotto/signal/delivery"
 	"sotto/signal/protocol"
 )
 
@@ -23,7 +24,8 @@ type room struct {
 	refs int // members, and connects that are about to become one; guarded by Server.mu
 
 	mu      sync.Mutex
-	seq     uint64 // of the last relayed envelope
+	group   *delivery.Group // and the order of all envelopes
+	collect *time.Timer     // settles the group after a restart, nil: nobody is back
 	members map[protocol.ConnID]*member
 	// leaving are connections that are gone from the room, but not yet from
 	// the media node: their ids cannot be taken again until then.
@@ -35,10 +37,10 @@ type room struct {
 // newRoom makes a room. Its order begins with the time in microseconds: more
 // than a room sends, so that the numbers rise over a restart of the service,
 // and no more than JSON holds exactly, for centuries.
-func newRoom(id protocol.RoomID, c *counters, log *zap.Logger, now time.Time) *room {
+func newRoom(id protocol.RoomID, key []byte, c *counters, log *zap.Logger, now time.Time) *room {
 	return &room{
 		id: id, name: id.String(), counters: c, log: log,
-		seq:     uint64(now.UnixMicro()),
+		group:   delivery.New(id, key, delivery.NewMemory(uint64(now.UnixMicro()))),
 		members: make(map[protocol.ConnID]*member),
 		leaving: make(map[protocol.ConnID]struct{}),
 	}
@@ -63,7 +65,7 @@ func (r *room) join(m *member, id uint32, welcome *protocol.Welcome, resumeToken
 		return &refusal{id: &id, code: protocol.CodeResumeRefused, text: "the leaf is taken", fatal: true}
 	}
 	welcome.ID, welcome.Leaf, welcome.Peers = id, m.leaf, r.peers(m)
-	welcome.Resume = resumeToken(m.leaf)
+	welcome.Resume, welcome.Group = resumeToken(m.leaf), r.position()
 	m.session.send(welcome)
 	r.tell(m, &protocol.PeerJoined{ConnID: m.conn, Leaf: m.leaf})
 	if len(m.tracks) > 0 {
@@ -71,6 +73,7 @@ func (r *room) join(m *member, id uint32, welcome *protocol.Welcome, resumeToken
 	}
 	r.members[m.conn] = m
 	r.leaves[m.leaf] = m
+	r.group.Join(m.conn)
 	return nil
 }
 
@@ -118,9 +121,11 @@ func (r *room) attach(m *member, s *session, id uint32, after uint64, welcome *p
 	}
 	welcome.ID, welcome.Leaf, welcome.Peers = id, m.leaf, r.peers(m)
 	welcome.Lost = m.restored // it still waits for the list of peers
+	welcome.Group = r.position()
 	s.send(welcome)
 	s.queue.replay(missed)
 	before, m.session = m.session, s
+	r.giveTicket(m) // the last one may have been lost
 	if m.expiry != nil {
 		m.expiry.Stop()
 		m.expiry = nil
@@ -188,6 +193,9 @@ func (r *room) remove(m *member, reason string) {
 	}
 	r.tell(m, &protocol.PeerLeft{ConnID: m.conn, Reason: reason})
 	r.counters.left.add(reason)
+	if r.group.Leave(m.conn) {
+		r.tell(m, &protocol.Group{})
+	}
 }
 
 // forget gives the member's conn_id free, after the media node let it go.
@@ -241,7 +249,7 @@ func (r *room) tellSlots(m *member) {
 		if err != nil || r.members[conn] == nil && !m.restored {
 			continue
 		}
-		msg.Slots = append(msg.Slots, protocol.Slot{MID: s.MID, ConnID: conn, Source: protocol.Source(s.Source)})
+		msg.Slots = append(msg.Slots, protocol.Slot{MID: s.MID, ConnID: conn, Source: protocol.Source(s.Source), Paused: s.Paused})
 	}
 	m.session.send(msg)
 }
@@ -282,43 +290,75 @@ func (r *room) settle() {
 func (r *room) advance(seen, limit uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if seen > r.seq && seen-r.seq <= limit {
-		r.seq = seen
-	}
+	r.group.Advance(seen, limit)
 }
 
-// relay gives an envelope its number and queues it to its receivers. It is
-// copied.
+// relay gives an application envelope its number and queues it to its
+// receivers. It is copied.
 func (r *room) relay(from *member, by *session, to protocol.ConnID, envelope []byte) {
-	data := make([]byte, protocol.SequenceSize+len(envelope))
-	copy(data[protocol.SequenceSize:], envelope)
-	f := frame{kind: websocket.MessageBinary, data: data}
-
+	p := newPosting(envelope)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.members[from.conn] != from || from.session != by {
-		return // kicked a moment ago: nothing follows peer_left; or it goes on over another connection
+	if !r.speaks(from, by) {
+		return
 	}
 	if !to.IsZero() && (r.members[to] == nil || to == from.conn) {
 		r.counters.dropped.add(droppedNoReceiver)
 		return
 	}
-	r.seq++
-	binary.BigEndian.PutUint64(data, r.seq)
-	r.counters.envelopes.Add(1)
-	if !to.IsZero() {
-		r.deliver(r.members[to], f)
+	seq, refused := r.group.App(p.envelope())
+	if refused != delivery.Accepted {
+		r.counters.dropped.add(droppedLog)
 		return
 	}
+	p.number(seq)
+	r.counters.envelopes.Add(1)
+	if !to.IsZero() {
+		r.deliver(r.members[to], p)
+		return
+	}
+	r.broadcast(from, p)
+}
+
+// speaks reports whether a member still speaks over that connection. One that
+// was kicked a moment ago does not: nothing follows peer_left. r.mu is held.
+func (r *room) speaks(m *member, over *session) bool {
+	return r.members[m.conn] == m && m.session == over
+}
+
+// posting is an envelope on its way to its receivers, who share it.
+type posting struct {
+	seq   uint64
+	frame frame
+}
+
+// newPosting copies an envelope.
+func newPosting(envelope []byte) *posting {
+	data := make([]byte, protocol.SequenceSize+len(envelope))
+	copy(data[protocol.SequenceSize:], envelope)
+	return &posting{frame: frame{kind: websocket.MessageBinary, data: data}}
+}
+
+func (p *posting) envelope() []byte { return p.frame.data[protocol.SequenceSize:] }
+
+// number writes the order number. It comes before the first delivery.
+func (p *posting) number(seq uint64) {
+	p.seq = seq
+	binary.BigEndian.PutUint64(p.frame.data, seq)
+}
+
+// broadcast delivers to everybody but one, or with nil to everybody. r.mu is held.
+func (r *room) broadcast(except *member, p *posting) {
 	for _, m := range r.leaves {
-		if m != nil && m != from {
-			r.deliver(m, f)
+		if m != nil && m != except {
+			r.deliver(m, p)
 		}
 	}
 }
 
-func (r *room) deliver(m *member, f frame) {
-	m.outbox.add(r.seq, f)
+func (r *room) deliver(m *member, p *posting) {
+	f := p.frame
+	m.outbox.add(p.seq, f)
 	if m.session != nil && m.session.queue.push(f) {
 		r.counters.copies.Add(1)
 		r.counters.bytes.Add(uint64(len(f.data)))
@@ -352,8 +392,9 @@ func (r *room) all() []*member {
 	return list
 }
 
-// count is how many members there are, and how many of them are away.
-func (r *room) count() (members, away int) {
+// count is how many members there are, how many of them are away, and whether
+// there is a group.
+func (r *room) count() (members, away int, group bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range r.members {
@@ -361,7 +402,7 @@ func (r *room) count() (members, away int) {
 			away++
 		}
 	}
-	return len(r.members), away
+	return len(r.members), away, r.group.Position() != nil
 }
 
 // send queues a message to a member that is not away.

@@ -217,6 +217,7 @@ func (s *Server) Stats() Stats {
 		Joins: c.joins.snapshot(), Resumes: c.resumes.snapshot(), Offers: c.offers.snapshot(),
 		Refused: c.refused.snapshot(), Left: c.left.snapshot(),
 		Errors: c.errors.snapshot(), Dropped: c.dropped.snapshot(),
+		Group: c.group.snapshot(), Tickets: c.tickets.snapshot(),
 		Messages:      c.messages.Load(),
 		Envelopes:     c.envelopes.Load(),
 		EnvelopesSent: c.copies.Load(),
@@ -227,9 +228,12 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	st.Sessions, st.Rooms = len(s.sessions), len(s.rooms)
 	for _, r := range s.rooms {
-		members, away := r.count()
+		members, away, group := r.count()
 		st.Members += members
 		st.Away += away
+		if group {
+			st.Groups++
+		}
 	}
 	return st
 }
@@ -252,9 +256,10 @@ func (s *Server) roomOf(c *protocol.Connect) (*room, *refusal) {
 			return nil, &refusal{id: &c.ID, code: protocol.CodeBusy, text: "no more rooms", fatal: true}
 		}
 		now := time.Now()
-		r = newRoom(c.Room, s.counters, s.log, now)
+		r = newRoom(c.Room, s.resumeKey, s.counters, s.log, now)
 		if s.recovery != nil && s.recovery.awaits(c.Room) {
 			r.next = newcomersLeaf(now)
+			r.group.Recover()
 		}
 		s.rooms[c.Room] = r
 	}
@@ -273,6 +278,7 @@ func (s *Server) release(r *room) {
 func (s *Server) unref(r *room) {
 	if r.refs--; r.refs == 0 {
 		delete(s.rooms, r.id)
+		r.close()
 	}
 }
 

@@ -162,7 +162,8 @@ func (s *session) read(ctx context.Context) error {
 
 // message reads one message into the session's buffer, which the next call
 // reuses. A message may not exceed what its sender may send now: before
-// admission a connect, after it 64 KiB, or more if it begins as an offer.
+// admission a connect, after it 64 KiB of text, or more if it begins as an
+// offer, or a bundle.
 func (s *session) message(ctx context.Context) (websocket.MessageType, []byte, error) {
 	if cap(s.buffer) > keepBuffer {
 		s.buffer = nil // one large offer is not kept for the whole call
@@ -201,11 +202,23 @@ func (s *session) message(ctx context.Context) (websocket.MessageType, []byte, e
 			continue
 		}
 		_, in := s.state.(admitted)
-		if !in || kind != websocket.MessageText || limit == protocol.MaxNegotiation || !protocol.BeginsOffer(data) {
+		long := longest(kind, data)
+		if !in || limit >= long {
 			return 0, nil, websocket.ErrMessageTooBig
 		}
-		limit = protocol.MaxNegotiation
+		limit = long
 	}
+}
+
+// longest is how many bytes a message may have that begins like that.
+func longest(kind websocket.MessageType, prefix []byte) int {
+	switch {
+	case kind == websocket.MessageText && protocol.BeginsOffer(prefix):
+		return protocol.MaxNegotiation
+	case kind == websocket.MessageBinary && protocol.BeginsCommit(prefix):
+		return protocol.MaxBundle
+	}
+	return protocol.MaxMessage
 }
 
 // readError tells a flood and an oversized message from a broken connection.
@@ -223,13 +236,39 @@ func (s *session) readError(err error) error {
 	return errGone // its text may hold an address
 }
 
-// binary handles an envelope.
+// binary handles an envelope or a bundle.
 func (s *session) binary(data []byte) error {
 	st, ok := s.state.(admitted)
 	if !ok {
 		return &refusal{code: protocol.CodeBadState, text: "connect first", fatal: true}
 	}
+	m := st.member
+	if len(data) > 0 && data[0] == protocol.BundleVersion {
+		b, h, err := protocol.ParseBundle(data)
+		if err := s.checkEnvelope(m, h, err); err != nil {
+			return err
+		}
+		m.room.bundle(m, s, h, b, time.Now())
+		return nil
+	}
 	e, err := protocol.ParseEnvelope(data)
+	if err := s.checkEnvelope(m, e.EnvelopeHeader, err); err != nil {
+		return err
+	}
+	switch e.Type {
+	case protocol.EnvelopeApp:
+		m.room.relay(m, s, e.To, data)
+	case protocol.EnvelopeWelcome:
+		s.server.counters.dropped.add(droppedType)
+		return &refusal{code: protocol.CodeUnsupportedEnvelope, text: "a welcome comes with its commit"}
+	default:
+		m.room.handshake(m, s, e.EnvelopeHeader, data, time.Now())
+	}
+	return nil
+}
+
+// checkEnvelope takes the result of parsing a message of m, or refuses it.
+func (s *session) checkEnvelope(m *member, h protocol.EnvelopeHeader, err error) error {
 	var refused *protocol.DecodeError
 	switch {
 	case errors.As(err, &refused):
@@ -237,14 +276,10 @@ func (s *session) binary(data []byte) error {
 		return &refusal{code: refused.Code, text: refused.Err.Error(), fatal: refused.Code == protocol.CodeBadEnvelope}
 	case err != nil:
 		return err
-	case e.From != st.member.conn:
+	case h.From != m.conn:
 		s.server.counters.dropped.add(droppedInvalid)
 		return &refusal{code: protocol.CodeBadEnvelope, text: "from_conn is not this connection", fatal: true}
-	case e.Type != protocol.EnvelopeApp:
-		s.server.counters.dropped.add(droppedType)
-		return &refusal{code: protocol.CodeUnsupportedEnvelope, text: "only application envelopes are relayed"}
 	}
-	st.member.room.relay(st.member, s, e.To, data)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package signal
 import (
 	"sync/atomic"
 
+	"sotto/signal/delivery"
 	"sotto/signal/protocol"
 )
 
@@ -13,6 +14,7 @@ type Stats struct {
 	Members  int // participants in rooms
 	Away     int // of them without a connection at the moment
 	Rooms    int
+	Groups   int // rooms with a group
 
 	Joins    map[string]uint64 // connects by result: "ok" or an error code
 	Resumes  map[string]uint64 // connects that resume: "ok", "lost" after a restart, or an error code
@@ -21,6 +23,8 @@ type Stats struct {
 	Left     map[string]uint64 // members that left, by reason of peer_left
 	Errors   map[string]uint64 // errors sent to clients, by code
 	Dropped  map[string]uint64 // envelopes dropped, by reason
+	Group    map[string]uint64 // creates, key packages and commits by result: "ok" or why they were refused
+	Tickets  map[string]uint64 // tickets shown after a restart: "ok" or "forged"
 	Messages uint64            // text messages received
 
 	Envelopes     uint64 // envelopes accepted for relaying
@@ -50,6 +54,16 @@ const (
 	droppedNoReceiver = "no_receiver" // addressed to a connection that is not there
 	droppedType       = "unsupported" // a type that is not relayed
 	droppedInvalid    = "invalid"     // no envelope, or another sender's
+	droppedLog        = "log_failed"  // the log took nothing
+)
+
+// Result of Stats.Group besides delivery's refusals.
+const groupOK = "ok"
+
+// Results of Stats.Tickets.
+const (
+	ticketOK     = "ok"
+	ticketForged = "forged"
 )
 
 // tally counts by a fixed set of names. Safe for concurrent use.
@@ -89,17 +103,24 @@ func (t tally) snapshot() map[string]uint64 {
 // counters are what sessions and rooms count. Safe for concurrent use.
 type counters struct {
 	joins, resumes, offers, refused, left, errors, dropped tally
+	group, tickets                                         tally
 	messages, envelopes, copies, bytes, slow               atomic.Uint64
 }
 
 func newCounters() *counters {
+	results := []string{groupOK}
+	for _, r := range delivery.Refusals() {
+		results = append(results, string(r))
+	}
 	return &counters{
+		group:   newTally(results...),
+		tickets: newTally(ticketOK, ticketForged),
 		joins:   newCodeTally("ok"),
 		resumes: newCodeTally(resumedOK, resumedLost),
 		offers:  newCodeTally("ok"),
 		refused: newTally(refusedOrigin, refusedHandshake, refusedAddressOpen, refusedAddressRate, refusedFull, refusedShutdown),
 		left:    newTally(protocol.LeftLeave, protocol.LeftGone, protocol.LeftKicked, protocol.LeftError),
 		errors:  newCodeTally(),
-		dropped: newTally(droppedNoReceiver, droppedType, droppedInvalid),
+		dropped: newTally(droppedNoReceiver, droppedType, droppedInvalid, droppedLog),
 	}
 }

@@ -2,7 +2,6 @@ package group
 
 import (
 	"errors"
-	"time"
 
 	"sotto/e2ee/link"
 )
@@ -174,92 +173,3 @@ type Actions struct {
 
 // Reset empties a.
 func (a *Actions) Reset() { *a = Actions{} }
-
-// Group is the membership of one client. See the package documentation.
-type Group struct{}
-
-// New returns the state of a client that is not connected yet.
-func New(cfg Config) (*Group, error) { return nil, ErrConfig }
-
-// Welcome is the service's welcome.
-func (g *Group) Welcome(now time.Time, peers []link.ConnID, at *Position, out *Actions) error {
-	return ErrOrder
-}
-
-// Resumed is the welcome after a resumption.
-func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost bool, out *Actions) error {
-	return ErrOrder
-}
-
-// PeerJoined adds a connection to the roster.
-func (g *Group) PeerJoined(now time.Time, conn link.ConnID, out *Actions) error { return ErrOrder }
-
-// PeerLeft takes a connection from the roster.
-func (g *Group) PeerLeft(now time.Time, conn link.ConnID, out *Actions) {}
-
-// Peers is the whole roster after a restart of the service.
-func (g *Group) Peers(now time.Time, all []link.ConnID, out *Actions) {}
-
-// Position is the service's text message "group".
-func (g *Group) Position(now time.Time, at *Position, out *Actions) {}
-
-// Stale is the service's text message "stale".
-func (g *Group) Stale(now time.Time, at *Position, out *Actions) {}
-
-// Envelope takes a binary signaling message: u64 seq || envelope.
-func (g *Group) Envelope(now time.Time, data []byte, out *Actions) error { return ErrOrder }
-
-// Signed is the answer to Actions.Sign.
-func (g *Group) Signed(now time.Time, id uint32, signature []byte, out *Actions) error {
-	return ErrSignature
-}
-
-// Tick does what is due and returns when to call it next, at the latest.
-func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) { return now.Add(time.Second) }
-
-// Admit answers a knock with yes.
-func (g *Group) Admit(now time.Time, conn link.ConnID, out *Actions) error { return ErrUnknown }
-
-// Refuse answers a knock with no.
-func (g *Group) Refuse(now time.Time, conn link.ConnID, out *Actions) error { return ErrUnknown }
-
-// Kick removes a member. Only the host may.
-func (g *Group) Kick(now time.Time, conn link.ConnID, out *Actions) error { return ErrNotHost }
-
-// SetPolicy changes the policy. Only the host may.
-func (g *Group) SetPolicy(now time.Time, p Policy, out *Actions) error { return ErrNotHost }
-
-// RotateLink replaces the link. Only the host may.
-func (g *Group) RotateLink(now time.Time, out *Actions) error { return ErrNotHost }
-
-// Send sends an application message to all members.
-func (g *Group) Send(now time.Time, kind uint8, body []byte, out *Actions) error {
-	return ErrNotMember
-}
-
-// State is where this client stands.
-func (g *Group) State() State { return StateConnecting }
-
-// Epoch is the newest epoch; 0 if not a member.
-func (g *Group) Epoch() uint64 { return 0 }
-
-// Own is the own leaf.
-func (g *Group) Own() (leaf uint8, ok bool) { return 0, false }
-
-// Members are all members by leaf, the own included.
-func (g *Group) Members() []Person { return nil }
-
-// Policy of the group.
-func (g *Group) Policy() Policy { return Policy{} }
-
-// IsHost reports whether this client is the group's creator.
-func (g *Group) IsHost() bool { return false }
-
-// Authenticator is equal for all members of an epoch.
-func (g *Group) Authenticator() []byte { return nil }
-
-// ID is the MLS group id, nil if not a member.
-func (g *Group) ID() []byte { return nil }
-
-// Keys are the link keys of the newest generation, and which that is.
-func (g *Group) Keys() (*link.Keys, uint16) { return nil, 0 }

@@ -37,8 +37,18 @@ const (
 
 	// settle is how long a cut needs to show, beside a round trip.
 	settle = int64(250 * time.Millisecond)
-	// foreign is how many cuts in vain prove that a queue is not ours.
-	foreign = 3
+	// A queue that stands although what arrives of us fell to followed of what it was is filled by somebody else: alone,
+	// a path with a queue delivers what it can, whatever we send.
+	followed = 0.8
+	// levelRise is how much a queue that a rival fills slowly may grow in standingSpan.
+	levelRise = int64(20 * time.Millisecond)
+	// rivalLoss is the loss beyond which the queue may still be ours, full to the brim.
+	rivalLoss = 0.06
+	// rivalCalm is how long the queue must be gone for the rival to be gone. A queue that moves by less than wayRange in
+	// wayWatch is no queue but a longer way.
+	rivalCalm = int64(time.Second)
+	wayWatch  = int64(8 * time.Second)
+	wayRange  = int64(25 * time.Millisecond)
 )
 
 // sample is the first packet of a group of packets that were sent together.
@@ -62,9 +72,20 @@ type delay struct {
 	raw   int64 // newest delay above the base
 	dev   int64 // how far the delay strays: the jitter of the path
 
-	quiet    int64 // what was sent before this time proves nothing: it left before the last cut took effect
-	vain     int
-	lastSeen int64 // queue at the last cut
+	quiet int64        // what was sent before this time proves nothing: it left before the last cut took effect
+	cut   bool         // and the queue has not been gone since
+	cutTo unit.Bitrate // what arrived at the first cut since the queue came
+
+	rival rival
+}
+
+// rival is somebody else who keeps the queue of the bottleneck filled, as a greedy TCP flow does. The queue then says
+// nothing about us: loss does, and what a probe gets of the path.
+type rival struct {
+	on        bool
+	calm      int64 // the queue has been gone since; 0: it is not
+	watched   int64 // since
+	low, high int64 // of the queue since watched
 }
 
 func (d *delay) arrived(s *sent, arrival int64) {
@@ -77,9 +98,13 @@ func (d *delay) arrived(s *sent, arrival int64) {
 		}
 		d.baseN, d.group = s.at/baseBucket, s.at-2*burst
 	}
+	least := d.least()
 	for n := s.at / baseBucket; d.baseN < n; {
 		d.baseN = max(d.baseN+1, n-baseBuckets)
 		d.base[d.baseN%baseBuckets] = oneWay
+		if d.rival.on { // it may be long before the path is seen empty again
+			d.base[d.baseN%baseBuckets] = least
+		}
 	}
 	b := &d.base[d.baseN%baseBuckets]
 	*b = min(*b, oneWay)
@@ -138,36 +163,72 @@ func (d *delay) floor(n int64) int64 {
 // wait makes everything sent before a time count for nothing.
 func (d *delay) wait(at int64) { d.quiet = max(d.quiet, at) }
 
-// overuse reports whether the path carries less than is sent, and what it carries.
-func (d *delay) overuse(at int64, rtt time.Duration) (capacity unit.Bitrate, over bool) {
+// verdict is what a delay says about the path.
+type verdict uint8
+
+const (
+	fine verdict = iota
+	overused
+	shared // a rival is found
+)
+
+// judge says whether the path carries less than is sent, and what it carries. loss is that of the last second beyond what the
+// path loses anyway.
+func (d *delay) judge(at int64, rtt time.Duration, loss float64) (v verdict, capacity unit.Bitrate) {
 	if d.n < 6 || d.back(2).sent < d.quiet {
-		return 0, false
+		return fine, 0
 	}
+	if d.rival.on {
+		d.watch(at)
+		return fine, 0
+	}
+	d.cut = d.cut && !d.calm()
 	standing := d.standing()
 	if !standing && !d.fast() && !d.trend() {
-		return 0, false
+		return fine, 0
 	}
-	queue := d.floor(3)
-	if standing && queue > d.lastSeen*4/5 {
-		if d.vain++; d.vain >= foreign {
-			d.accept(queue)
-			return 0, false
-		}
-	} else {
-		d.vain = 0
-	}
-	d.lastSeen = queue
 	capacity = d.capacity()
+	if d.cut && standing && d.level() && loss < rivalLoss && float64(capacity) < followed*float64(d.cutTo) {
+		d.rival = rival{on: true, watched: at, low: d.raw, high: d.raw}
+		return shared, capacity
+	}
+	if !d.cut {
+		d.cut, d.cutTo = true, capacity
+	}
 	d.quiet = at + settle + int64(rtt)/2
-	return capacity, true
+	return overused, capacity
 }
 
-// accept takes a queue that does not react to us for a part of the path: the traffic of others, or a longer way.
-func (d *delay) accept(queue int64) {
-	for i := range d.base {
-		d.base[i] = max(d.base[i], d.least()+queue)
+// watch waits for a rival to go away.
+func (d *delay) watch(at int64) {
+	r := &d.rival
+	switch {
+	case !d.calm():
+		r.calm = 0
+	case r.calm == 0:
+		r.calm = at
+	case at-r.calm > rivalCalm:
+		d.rival, d.cut = rival{}, false
+		return
 	}
-	d.n, d.vain, d.lastSeen = 0, 0, 0
+	r.low, r.high = min(r.low, d.raw), max(r.high, d.raw)
+	if at-r.watched < wayWatch {
+		return
+	}
+	if r.high-r.low < wayRange+8*d.dev {
+		d.accept(r.low)
+		return
+	}
+	r.watched, r.low, r.high = at, d.raw, d.raw
+}
+
+// accept takes a queue that never goes away for a part of the path.
+func (d *delay) accept(queue int64) {
+	least := d.least()
+	for i := range d.base {
+		d.base[i] = least + queue
+	}
+	d.n, d.cut, d.rival = 0, false, rival{}
 }
 
 // fast reports a queue that is large and still rising.
@@ -217,6 +278,17 @@ func (d *delay) standing() bool {
 		oldest, least = s, min(least, s.queue)
 		if newest.sent-s.sent > standingSpan {
 			return least > standingQueue+d.dev && d.floor(3) > oldest.queue*4/5
+		}
+	}
+	return false
+}
+
+// level reports a queue that has hardly grown: what is sent arrives.
+func (d *delay) level() bool {
+	newest := d.back(1)
+	for i := int64(2); i <= min(d.n, samples); i++ {
+		if s := d.back(i); newest.sent-s.sent > standingSpan {
+			return d.floor(3) < s.queue+levelRise+d.dev
 		}
 	}
 	return false

@@ -169,21 +169,33 @@ func (e *Estimator) OnFeedback(now time.Time, fb *rtcp.TransportLayerCC) (Estima
 
 // judge lets the parts have their say after new arrivals.
 func (e *Estimator) judge(at time.Duration) {
-	if capacity, over := e.delay.overuse(int64(at), e.est.RTT); over {
+	switch v, capacity := e.delay.judge(int64(at), e.est.RTT, e.loss.ratio-e.loss.inherent); v {
+	case overused:
 		e.lower(unit.Bitrate(float64(min(capacity, e.rate)) * afterOveruse))
 		e.probe.fail(at, false)
+	case shared:
+		e.rate = max(e.rate, unit.Bitrate(float64(capacity)*besideRival))
+	case fine:
 	}
 	if over := e.loss.evaluate(int64(at), e.delay.calm()); over {
 		e.loss.rate = max(unit.Bitrate(float64(min(e.est.Acked, e.est.Keep))*afterLoss), e.cfg.Min)
 		e.lower(e.rate)
 		e.proven = min(e.proven, e.loss.rate)
 	}
-	if rate, done := e.probe.result(at, e.loss.inherent); done && rate > 0 {
+	if rate, done := e.probe.result(at, e.est.RTT, e.rivalled()); done && rate > 0 {
 		e.rate, e.proven = max(e.rate, rate), max(e.proven, rate)
 		e.loss.rate = max(e.loss.rate, rate)
 	}
 	e.increase(at)
 	e.proven = max(e.proven, min(e.est.Acked, e.rate))
+}
+
+// rivalled returns what arrives of us beside a rival, 0 if there is none.
+func (e *Estimator) rivalled() unit.Bitrate {
+	if !e.delay.rival.on {
+		return 0
+	}
+	return e.est.Acked
 }
 
 // lower cuts the delay part and what counts as proven.
@@ -196,6 +208,8 @@ const (
 	// afterOveruse is what remains of the capacity, so that the queue empties (draft-ietf-rmcat-gcc-02 5.5).
 	afterOveruse = 0.85
 	afterLoss    = 0.95
+	// besideRival is what may be spent beside a rival of what has held there: room for what layers vary.
+	besideRival = 1.25
 	// increasePerSecond is the multiplicative increase while the rate is used (draft: 1.08 a second), usedPart how much of
 	// it must be, and maxAhead how far it may run ahead of what arrives.
 	increasePerSecond = 0.08

@@ -207,8 +207,8 @@ func TestEstimator_probeFindsTheLimit(t *testing.T) {
 	if est := b.e.Estimate(); est.Change > 520*unit.Kbps || est.Change < 300*unit.Kbps {
 		t.Fatalf("%+v on a path of 500 kbit/s", est)
 	}
-	if n = b.probes - n; n < 8 || n > 14 {
-		t.Fatalf("%d probes in 30 s that all fail, want one each 3 s and a few before", n)
+	if n = b.probes - n; n < 15 || n > 22 {
+		t.Fatalf("%d probes in 30 s that all fail, want one each 1.5 s and a few before", n)
 	}
 }
 

@@ -19,6 +19,9 @@ const (
 	// probeTime is how long a probe lasts, if it may: several intervals between frames and between receivers' wake-ups.
 	probeTime = 120 * time.Millisecond
 	probeMax  = 300 * time.Millisecond
+	// rivalTime is how long it lasts in a queue that a rival keeps filled anyway.
+	rivalTime = 120 * time.Millisecond
+	rivalWait = 3 * time.Second
 	// probeQueue is what a probe may leave in the queue of a path that carries no more than the estimate, if that allows
 	// probeLeast.
 	probeQueue = 80 * time.Millisecond
@@ -29,7 +32,7 @@ const (
 	// probeWaitMax, so that a path that does not get better carries little more for them.
 	probeGap     = 50 * time.Millisecond
 	probeWait    = time.Second
-	probeWaitMax = 3 * time.Second
+	probeWaitMax = 1500 * time.Millisecond
 	// probeStep bounds a probe to what the path may be expected to take: a queue of 300 ms holds it even if nothing fits.
 	probeStep = 3
 	// probeOver is how much more than needed is proven.
@@ -37,6 +40,7 @@ const (
 	// arrivedPart of the rate must arrive; less means that the path is full at what arrives, of which fullPart is safe.
 	arrivedPart = 0.9
 	fullPart    = 0.93
+	pathUnknown = unit.Bitrate(1) << 40
 	// probeLost is when a probe is judged by what has arrived, beside two round trips.
 	probeLost = 300 * time.Millisecond
 )
@@ -50,17 +54,19 @@ type prober struct {
 	asked  time.Duration
 	rate   unit.Bitrate
 
-	count, got                 int
-	sentFirst, sentLast        int64
-	sentBytes, sentTail        int
-	arrivedFirst, arrivedLast  int64
-	arrivedBytes, arrivedFront int
-	finished                   bool // as many bytes were sent as asked for
-	bytes                      int
+	count, got                int
+	sentFirst, sentLast       int64
+	sentBytes, sentTail       int
+	arrivedFirst, arrivedLast int64
+	finished                  bool // as many bytes were sent as asked for
+	bytes                     int
 
 	next     time.Duration // not before
 	wait     time.Duration // after the last failure
 	climbing bool          // the last one succeeded: take larger steps
+	knock    bool          // the one under way is only to find out whether one is worth its queue
+	opened   bool          // the last one was such, and succeeded
+	path     unit.Bitrate  // what the path carries beside a rival, by the last one; 0: none was sent
 }
 
 // SetWanted says what the path is wanted to carry: need is what the next step up would take, all what everything wanted would.
@@ -86,7 +92,7 @@ func (e *Estimator) nextProbe(now time.Time) (Probe, time.Time) {
 	if at < p.next {
 		return Probe{}, e.epoch.Add(p.next)
 	}
-	if !e.delay.calm() {
+	if !e.delay.calm() && !e.delay.rival.on {
 		return Probe{}, now.Add(100 * time.Millisecond)
 	}
 	rate := unit.Bitrate(float64(p.need) * probeOver)
@@ -95,7 +101,12 @@ func (e *Estimator) nextProbe(now time.Time) (Probe, time.Time) {
 	}
 	rate = min(rate, probeStep*e.est.Keep, e.cfg.Max)
 	length := probeTime + 6*time.Duration(e.delay.dev)
-	if over := rate - e.est.Keep; over > 0 {
+	knock := !p.climbing && !p.opened && !e.delay.rival.on
+	if e.delay.rival.on {
+		length = rivalTime
+	} else if knock {
+		length = 6 * time.Duration(e.delay.dev)
+	} else if over := rate - e.est.Keep; over > 0 {
 		fits := float64(probeQueue+2*time.Duration(e.delay.dev)) * float64(e.est.Keep) / float64(over)
 		length = min(length, max(time.Duration(fits), probeLeast))
 	}
@@ -105,7 +116,7 @@ func (e *Estimator) nextProbe(now time.Time) (Probe, time.Time) {
 		id = 1
 	}
 	*p = prober{
-		need: p.need, all: p.all, next: p.next, wait: p.wait, climbing: p.climbing,
+		need: p.need, all: p.all, next: p.next, wait: p.wait, climbing: p.climbing, knock: knock, path: p.path,
 		id: id, active: true, asked: at, rate: rate, bytes: max(rate.Bytes(length), probeBytes),
 	}
 	return Probe{Rate: rate, Bytes: p.bytes, ID: id}, now.Add(probeLost)
@@ -129,32 +140,33 @@ func (p *prober) arrived(s *sent, arrival int64) {
 		return
 	}
 	if p.got == 0 {
-		p.arrivedFirst, p.arrivedLast, p.arrivedFront = arrival, arrival, int(s.size)
+		p.arrivedFirst, p.arrivedLast = arrival, arrival
 	}
 	p.got++
-	if arrival < p.arrivedFirst {
-		p.arrivedFirst, p.arrivedFront = arrival, int(s.size)
-	}
-	p.arrivedLast = max(p.arrivedLast, arrival)
-	p.arrivedBytes += int(s.size)
+	p.arrivedFirst, p.arrivedLast = min(p.arrivedFirst, arrival), max(p.arrivedLast, arrival)
 }
 
 // fail puts the next probe off; counted only where it was the probe that failed.
 func (p *prober) fail(at time.Duration, counted bool) {
-	p.active, p.climbing = false, false
+	p.active, p.climbing, p.opened = false, false, false
 	if counted {
-		p.wait = min(max(2*p.wait, probeWait), probeWaitMax)
+		longest := probeWaitMax
+		if p.path != 0 {
+			longest = rivalWait
+		}
+		p.wait = min(max(2*p.wait, probeWait), longest)
 	}
 	p.next = max(p.next, at+max(p.wait, probeWait))
 }
 
 // result judges a probe once all of it has arrived, or should have. The rate is what the path is proven to carry; 0 is none.
-func (p *prober) result(at time.Duration, inherent float64) (rate unit.Bitrate, done bool) {
+// Beside a rival, ours is what arrives usually; 0 is no rival.
+func (p *prober) result(at, rtt time.Duration, ours unit.Bitrate) (rate unit.Bitrate, done bool) {
 	switch {
 	case !p.active || p.got == 0:
 		return 0, false
 	case p.finished && p.got == p.count:
-	case p.finished && at > time.Duration(p.sentLast)+probeLost:
+	case p.finished && at > time.Duration(p.sentLast)+2*rtt+probeLost:
 	default:
 		return 0, false
 	}
@@ -165,11 +177,36 @@ func (p *prober) result(at time.Duration, inherent float64) (rate unit.Bitrate, 
 		return 0, true
 	}
 	sent := unit.RateOf(p.sentBytes-p.sentTail, took)
-	got := unit.Bitrate(float64(unit.RateOf(p.arrivedBytes-p.arrivedFront, arrived)) / (1 - inherent))
+	got := min(sent, unit.Bitrate(float64(sent)*took.Seconds()/arrived.Seconds()))
+	if ours == 0 {
+		p.path = 0
+	} else {
+		got = p.fairShare(sent, got, ours)
+	}
 	if float64(got) < arrivedPart*float64(sent) {
 		p.fail(at, true)
 		return unit.Bitrate(fullPart * float64(got)), true
 	}
-	p.wait, p.next, p.climbing = 0, at+probeGap, true
+	if p.knock {
+		p.next, p.opened = at+probeGap, true
+		return 0, true
+	}
+	p.wait, p.next, p.climbing, p.opened = 0, at+probeGap, true, false
 	return min(sent, got), true
+}
+
+// fairShare returns how much of a probe beside a rival may be kept: half of the path. A queue gives to each what it sends of the
+// whole: sent/(sent+theirs) = got/path, and theirs is the path less ours. The lesser of two probes counts, since a rival that
+// has just yielded seems to be gone.
+func (p *prober) fairShare(sent, got, ours unit.Bitrate) unit.Bitrate {
+	path := pathUnknown
+	if got < sent && ours < sent {
+		path = min(unit.Bitrate(float64(got)*float64(sent-ours)/float64(sent-got)), path)
+	}
+	last := p.path
+	p.path = path
+	if last == 0 {
+		return min(got, ours)
+	}
+	return min(sent, min(last, path)/2)
 }

@@ -11,13 +11,16 @@ import (
 const (
 	// holdExtra, beside a round trip, is how long a proven rate must stand before anything is raised on it.
 	holdExtra = 200 * time.Millisecond
-	// A rise has failed when the estimate falls below what is sent within trial. Each failure doubles the wait for the next
-	// rise, and a rise that lasts makes the next wait short again.
+	// A rise has failed when the estimate falls below what is sent within trial, or sooner than it took to wait for it. Each
+	// failure doubles the wait for the next rise, and a rise that lasts makes the next wait short again.
 	trial       = 8 * time.Second
 	riseWait    = time.Second
 	riseWaitMax = 30 * time.Second
-	// headroom is what a rise leaves free of the proven rate, in parts of 8: layers vary, and retransmissions need room.
-	headroom = 1
+	// headroom is what a rise leaves free of the proven rate, in parts of 8: layers vary, and retransmissions need room. Each
+	// failure takes one more, up to headroomMax, and each forgive without one gives it back.
+	headroom    = 1
+	headroomMax = 3
+	forgive     = time.Minute
 )
 
 // climb decides when a subscriber may get more: down at once, up only on a rate that is proven and has held.
@@ -28,6 +31,8 @@ type climb struct {
 	rose    time.Time    // last rise, zero if it proved itself
 	wait    time.Duration
 	blocked time.Time // no rise before
+	failed  int       // rises, 0 to headroomMax-headroom
+	failure time.Time // last one, or when the last but one was forgiven
 }
 
 // update takes an estimate and reports whether more than before may be used.
@@ -52,28 +57,34 @@ func (c *climb) allowed(now time.Time) unit.Bitrate {
 	if now.Before(c.blocked) {
 		return 0
 	}
-	return c.change - c.change*headroom/8
+	return c.change - c.change*c.headroom()/8
 }
 
+func (c *climb) headroom() unit.Bitrate { return unit.Bitrate(headroom + c.failed) }
+
 // before returns the proven rate that a rise to rate takes: the inverse of allowed.
-func (c *climb) before(rate unit.Bitrate) unit.Bitrate { return rate*8/(8-headroom) + 1 }
+func (c *climb) before(rate unit.Bitrate) unit.Bitrate { return rate*8/(8-c.headroom()) + 1 }
 
 // raised notes a rise.
 func (c *climb) raised(now time.Time) { c.rose = now }
 
 // lowered notes that something had to be lowered for want of bandwidth.
 func (c *climb) lowered(now time.Time) {
-	if c.rose.IsZero() || now.Sub(c.rose) > trial {
+	if c.rose.IsZero() || now.Sub(c.rose) > max(trial, c.wait) {
 		return
 	}
+	c.failed, c.failure = min(c.failed+1, headroomMax-headroom), now
 	c.wait = min(max(2*c.wait, riseWait), riseWaitMax)
 	c.blocked, c.rose = now.Add(c.wait), time.Time{}
 }
 
 // settle forgets earlier failures once a rise has lasted.
 func (c *climb) settle(now time.Time) {
-	if !c.rose.IsZero() && now.Sub(c.rose) > trial {
+	if !c.rose.IsZero() && now.Sub(c.rose) > max(trial, c.wait) {
 		c.rose, c.wait = time.Time{}, 0
+	}
+	if c.failed > 0 && now.Sub(c.failure) > forgive {
+		c.failed, c.failure = c.failed-1, now
 	}
 }
 

@@ -12,7 +12,9 @@ type LinkConfig struct {
 	Delay  time.Duration // one way, without queue
 	Queue  time.Duration // drop-tail, at the rate of the moment; 0 is 300 ms
 	Jitter time.Duration // up to so much more delay, uniform; order is kept
-	Loss   float64       // independent, 0-1
+	Late   float64       // share of packets that come LateBy later than their order, 0-1
+	LateBy time.Duration
+	Loss   float64 // independent, 0-1
 	Burst  GilbertElliott
 	Down   bool // loses everything
 }
@@ -89,7 +91,11 @@ func (l *Link) serve() {
 				arrive += time.Duration(l.w.rng.Int64N(int64(l.Jitter)))
 			}
 			l.last = max(l.last, arrive)
-			l.w.at(l.last, p.deliver)
+			arrive = l.last
+			if l.Late > 0 && l.w.rng.Float64() < l.Late {
+				arrive += l.LateBy
+			}
+			l.w.at(arrive, p.deliver)
 		}
 		l.serve()
 	})

@@ -197,6 +197,9 @@ func (w *World) viewer(id room.PeerID) *Viewer {
 
 // rtcp hands a viewer's feedback to the room after the way back, by way of its wire form.
 func (w *World) rtcp(from room.PeerID, delay time.Duration, p rtcp.Packet) {
+	if v := w.viewer(from); v != nil && v.plan.UpLoss > 0 && w.rng.Float64() < v.plan.UpLoss {
+		return
+	}
 	raw, err := p.Marshal()
 	if err != nil {
 		panic("sim: " + err.Error())

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -19,7 +20,8 @@ var (
 // ViewerPlan describes a subscriber.
 type ViewerPlan struct {
 	Down   LinkConfig    // Delay 0 is 20 ms
-	Up     time.Duration // delay of its feedback, 0 is 20 ms; nothing is lost on the way
+	Up     time.Duration // delay of its feedback, 0 is 20 ms
+	UpLoss float64       // of its feedback, 0-1
 	Shared int           // 1 is the first of the plan's shared links, instead of Down; 0 is none
 	Joins  time.Duration
 	Height uint16 // of every camera, 0 is 720
@@ -72,8 +74,8 @@ func newViewer(w *World, id room.PeerID, plan ViewerPlan) *Viewer {
 	for i := range w.Cameras {
 		ssrc := uint32(id)*1000 + 4*uint32(i)
 		v.slots = append(v.slots,
-			room.Slot{MID: string(rune('a' + 2*i)), Kind: room.Video, SSRC: ssrc, RTXSSRC: ssrc + 1, Codecs: []room.PayloadType{viewerVP8}},
-			room.Slot{MID: string(rune('b' + 2*i)), Kind: room.Audio, SSRC: ssrc + 2, Codecs: []room.PayloadType{viewerOpus}})
+			room.Slot{MID: strconv.Itoa(2 * i), Kind: room.Video, SSRC: ssrc, RTXSSRC: ssrc + 1, Codecs: []room.PayloadType{viewerVP8}},
+			room.Slot{MID: strconv.Itoa(2*i + 1), Kind: room.Audio, SSRC: ssrc + 2, Codecs: []room.PayloadType{viewerOpus}})
 		v.video = append(v.video, newDecoder(v, ssrc))
 	}
 	w.at(plan.Joins, v.join)

@@ -185,6 +185,8 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 		p.muted(m)
 	case *protocol.Slots:
 		return p.bind(now, m)
+	case *protocol.Wanted:
+		p.limit(m)
 	case *protocol.Answer:
 		p.reply(m.ID, m)
 	case *protocol.Done:
@@ -222,10 +224,25 @@ func (p *Participant) muted(m *protocol.PeerTracks) {
 	}
 }
 
+// limit restricts what the camera sends to what is wanted of it.
+func (p *Participant) limit(m *protocol.Wanted) {
+	if p.camera == nil {
+		return
+	}
+	layers := protocol.MaxLayers // what is not listed is wanted whole
+	for _, t := range m.Tracks {
+		if t.Source == protocol.SourceCamera {
+			layers = t.Layers
+		}
+	}
+	p.camera.wanted.Store(int32(layers))
+}
+
 // bind takes a slot list.
 func (p *Participant) bind(now time.Time, m *protocol.Slots) error {
 	list := make([]room.Slot, 0, len(m.Slots))
 	bound := make(map[string]room.Slot, len(m.Slots))
+	paused := make(map[room.Slot]string, len(m.Slots))
 	for _, s := range m.Slots {
 		source, ok := room.ParseSource(string(s.Source))
 		if !ok {
@@ -234,8 +251,12 @@ func (p *Participant) bind(now time.Time, m *protocol.Slots) error {
 		b := room.Slot{MID: s.MID, Conn: link.ConnID(s.ConnID), Source: source}
 		list = append(list, b)
 		bound[s.MID] = b
+		paused[room.Slot{Conn: b.Conn, Source: b.Source}] = s.Paused
 	}
 	p.bound = bound
+	for _, t := range p.tracks {
+		t.paused(paused[room.Slot{Conn: t.conn, Source: t.source}])
+	}
 	for _, r := range p.receptions {
 		if b, ok := bound[r.mid]; r.track != nil && (!ok || b.Conn != r.track.conn || b.Source != r.track.source) {
 			r.track = nil

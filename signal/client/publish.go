@@ -22,6 +22,7 @@ type publication struct {
 	sender  *webrtc.RTPSender
 	streams []*outStream // lowest layer first
 	muted   atomic.Bool
+	wanted  atomic.Int32 // how many of the streams are sent
 }
 
 // outStream is one RTP stream. Its fields belong to the publishing goroutine, except where said.
@@ -65,7 +66,9 @@ func publish(pc *webrtc.PeerConnection, streams []*outStream) (*publication, *we
 			return nil, nil, err
 		}
 	}
-	return &publication{sender: tr.Sender(), streams: streams}, tr, nil
+	p := &publication{sender: tr.Sender(), streams: streams}
+	p.wanted.Store(int32(len(streams)))
+	return p, tr, nil
 }
 
 // negotiated reads what the answer fixed.
@@ -184,8 +187,8 @@ func (p *Participant) runVideo(ctx context.Context, pub *publication) {
 			f := &frames[s.next]
 			s.next++
 			s.ts += step
-			if pub.muted.Load() {
-				s.next = 0 // unmuting begins with a key frame, as an encoder that was stopped does
+			if pub.muted.Load() || i >= int(pub.wanted.Load()) {
+				s.next = 0 // what comes back begins with a key frame, as an encoder that was stopped does
 				continue
 			}
 			var err error

@@ -43,7 +43,14 @@ type receivedTrack struct {
 	conn    link.ConnID
 	source  sframe.Context
 	stats   TrackStats
-	resumed bool // the next gap does not count: the track was muted or unbound
+	resumed bool // the next gap does not count: the track was muted, hidden or unbound
+}
+
+// paused notes why no picture comes, as the service says.
+func (t *receivedTrack) paused(why string) {
+	if t.stats.Paused = why; why == protocol.PausedHidden || why == protocol.PausedPublisher {
+		t.resumed = true
+	}
 }
 
 // receive reads one media section until the peer connection closes.

@@ -18,6 +18,8 @@ type Stats struct {
 	Slots []SlotStats
 	// PacketsSent and BytesSent are RTP packets and payload bytes of all layers, without retransmissions.
 	PacketsSent, BytesSent uint64
+	// CameraPackets are those sent of each layer of the camera, the lowest first.
+	CameraPackets []uint64
 	// FramesNotProtected and FramesNotWritten are own frames that did not leave.
 	FramesNotProtected, FramesNotWritten uint64
 	// Malformed are RTP packets that could not be read.
@@ -49,6 +51,8 @@ type TrackStats struct {
 	// Layer is that of the last decoded frame, -1 before any.
 	Layer    int
 	Switches []Switch
+	// Paused is why no picture comes now, as the service says: one of protocol's Paused constants, or empty.
+	Paused string
 	// First and Last decoded frame.
 	First, Last time.Time
 	// Freezes are intervals between decoded frames longer than three times the mean and 150 ms above it, as W3C
@@ -136,6 +140,9 @@ func (p *Participant) Stats() Stats {
 		for _, o := range pub.streams {
 			s.PacketsSent += o.packets.Load()
 			s.BytesSent += o.size.Load()
+			if pub == p.camera {
+				s.CameraPackets = append(s.CameraPackets, o.packets.Load())
+			}
 		}
 	}
 	p.mu.Lock()

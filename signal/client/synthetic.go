@@ -85,7 +85,7 @@ func (p *Participant) runSynthetic(ctx context.Context, pub *publication) {
 	var number uint64
 	p.every(ctx, source.interval(), func(time.Time) {
 		s.ts += step
-		if pub.muted.Load() {
+		if pub.muted.Load() || pub.wanted.Load() == 0 {
 			s.key.Store(true)
 			return
 		}

@@ -280,6 +280,9 @@ func text(e sfu.Event) string {
 	for _, slot := range e.Slots {
 		s += fmt.Sprintf(" %s=%s/%s", slot.MID, slot.Peer, slot.Source)
 	}
+	for _, w := range e.Wanted {
+		s += fmt.Sprintf(" %s:%d", w.Source, w.Layers)
+	}
 	return s
 }
 

@@ -213,6 +213,9 @@ func differences(from, to *sessionState) []sfu.Event {
 	if !slices.Equal(from.Slots, to.Slots) {
 		tell(sfu.Event{Kind: sfu.EventSlots, Slots: to.Slots})
 	}
+	if !slices.Equal(from.Wanted, to.Wanted) {
+		tell(sfu.Event{Kind: sfu.EventWanted, Wanted: to.Wanted})
+	}
 	return list
 }
 
@@ -221,7 +224,7 @@ func (r *Remote) apply(n *node, w *event) {
 	key := sessionKey{w.Room, w.Peer}
 	e := sfu.Event{
 		Kind: eventKind(w.Kind), Room: w.Room, Peer: w.Peer,
-		Slots: w.Slots, Source: w.Source, Reason: w.Reason,
+		Slots: w.Slots, Wanted: w.Wanted, Source: w.Source, Reason: w.Reason,
 	}
 	switch {
 	case w.Kind == kindOpened:

@@ -101,6 +101,8 @@ func (s *sessionState) apply(e sfu.Event) {
 		s.Connected = true
 	case sfu.EventSlots:
 		s.Slots = e.Slots
+	case sfu.EventWanted:
+		s.Wanted = e.Wanted
 	case sfu.EventTrackStarted:
 		if i < 0 {
 			s.Running = append(s.Running, e.Source)

@@ -115,12 +115,16 @@ func TestRemote_eventsInOrder(t *testing.T) {
 		f.event(sfu.Event{Kind: sfu.EventTrackStarted, Room: "room", Peer: "p", Source: sfu.SourceCamera})
 		f.event(sfu.Event{Kind: sfu.EventTrackStopped, Room: "room", Peer: "p", Source: sfu.SourceMic})
 		f.event(sfu.Event{Kind: sfu.EventSlots, Room: "room", Peer: "p", Slots: slots})
-		want(t, "events", events(), "connected p", "track_started p mic", "track_started p camera", "track_stopped p mic", "slots p 3=q/camera")
+		wanted := []sfu.Wanted{{Source: sfu.SourceCamera, Layers: 1}, {Source: sfu.SourceScreen}}
+		f.event(sfu.Event{Kind: sfu.EventWanted, Room: "room", Peer: "p", Wanted: wanted})
+		want(t, "events", events(), "connected p", "track_started p mic", "track_started p camera", "track_stopped p mic", "slots p 3=q/camera",
+			"wanted p camera:1 screen:0")
 		later := g.follow(r)
-		want(t, "snapshot", later(), "connected p", "track_started p camera", "slots p 3=q/camera", "synced")
+		want(t, "snapshot", later(), "connected p", "track_started p camera", "slots p 3=q/camera", "wanted p camera:1 screen:0", "synced")
 		// A signaling that starts now finds the same.
 		other := g.settled()
-		want(t, "snapshot elsewhere", g.follow(other)(), "connected p", "track_started p camera", "slots p 3=q/camera", "synced")
+		want(t, "snapshot elsewhere", g.follow(other)(), "connected p", "track_started p camera", "slots p 3=q/camera",
+			"wanted p camera:1 screen:0", "synced")
 		if err := r.Leave(background, "room", "p"); err != nil {
 			t.Fatal(err)
 		}

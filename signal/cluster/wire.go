@@ -71,33 +71,35 @@ type part struct {
 
 // sessionState is a session as a snapshot tells it.
 type sessionState struct {
-	Room      string     `json:"room"`
-	Peer      string     `json:"peer"`
-	Connected bool       `json:"connected,omitempty"`
-	Running   []string   `json:"running,omitempty"` // sources that send
-	Slots     []sfu.Slot `json:"slots,omitempty"`
+	Room      string       `json:"room"`
+	Peer      string       `json:"peer"`
+	Connected bool         `json:"connected,omitempty"`
+	Running   []string     `json:"running,omitempty"` // sources that send
+	Slots     []sfu.Slot   `json:"slots,omitempty"`
+	Wanted    []sfu.Wanted `json:"wanted,omitempty"`
 }
 
 // event is a change of a session. Kinds are words, so that a node of another version is understood.
 type event struct {
-	Kind   string     `json:"kind"`
-	Room   string     `json:"room"`
-	Peer   string     `json:"peer"`
-	Slots  []sfu.Slot `json:"slots,omitempty"`
-	Source string     `json:"source,omitempty"`
-	Reason string     `json:"reason,omitempty"`
+	Kind   string       `json:"kind"`
+	Room   string       `json:"room"`
+	Peer   string       `json:"peer"`
+	Slots  []sfu.Slot   `json:"slots,omitempty"`
+	Wanted []sfu.Wanted `json:"wanted,omitempty"`
+	Source string       `json:"source,omitempty"`
+	Reason string       `json:"reason,omitempty"`
 }
 
 // kindOpened is the one event that package sfu does not have: there, Join returns.
 const kindOpened = "opened"
 
 func wireEvent(e sfu.Event) *event {
-	return &event{Kind: e.Kind.String(), Room: e.Room, Peer: e.Peer, Slots: e.Slots, Source: e.Source, Reason: e.Reason}
+	return &event{Kind: e.Kind.String(), Room: e.Room, Peer: e.Peer, Slots: e.Slots, Wanted: e.Wanted, Source: e.Source, Reason: e.Reason}
 }
 
 // eventKind is the kind of a word, 0 for one that this version does not know.
 func eventKind(word string) sfu.EventKind {
-	for k := sfu.EventConnected; k <= sfu.EventTrackStopped; k++ {
+	for k := sfu.EventConnected; k <= sfu.EventWanted; k++ {
 		if k.String() == word {
 			return k
 		}

@@ -10,6 +10,14 @@ import (
 // EnvelopeVersion.
 const BundleVersion = 2
 
+// BeginsCommit reports whether the beginning of a binary message, at least two
+// bytes, says that it is a commit or a bundle: the ones that may exceed
+// MaxMessage.
+func BeginsCommit(prefix []byte) bool {
+	return len(prefix) >= 2 && (prefix[0] == BundleVersion ||
+		prefix[0] == EnvelopeVersion && EnvelopeType(prefix[1]) == EnvelopeCommit)
+}
+
 // bundleHead is the length in bytes of what stands before the list.
 const bundleHead = 1 + 1
 

@@ -68,6 +68,7 @@ func TestEncode_refusesWhatWouldBeRefused(t *testing.T) {
 		&Slots{Slots: []Slot{{MID: "1", ConnID: ConnID{1}, Source: SourceCamera, Paused: strings.Repeat("p", 33)}}},
 		&Wanted{Tracks: []WantedTrack{{Source: "window", Layers: 1}}},
 		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: -1}}},
+		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Codec: strings.Repeat("c", 17)}}},
 		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: MaxLayers + 1}}},
 		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: 1}, {Source: SourceCamera, Layers: 2}}},
 		&Error{Message: "x"}, &Error{Code: CodeInternal, Message: "line\nbreak"},

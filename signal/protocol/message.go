@@ -234,6 +234,8 @@ type Wanted struct {
 type WantedTrack struct {
 	Source Source `json:"source"`
 	Layers int    `json:"layers"`
+	// Codec is the one to send, such as "vp8". Empty: it may stay as it is.
+	Codec string `json:"codec,omitempty"`
 }
 
 // Error tells of a refused request or of the end of the connection.

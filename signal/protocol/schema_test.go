@@ -195,7 +195,7 @@ func serverMessages() []Message {
 		&PeerTracks{ConnID: conn, Tracks: tracks},
 		&Answer{ID: 2, SDP: "v=0\r\n"},
 		&Slots{Slots: []Slot{{MID: "3", ConnID: conn, Source: SourceScreen, Paused: PausedBandwidth}}},
-		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: 2}}},
+		&Wanted{Tracks: []WantedTrack{{Source: SourceCamera, Layers: 2, Codec: "av1"}}},
 		&Error{ID: &id, Code: CodeBadOffer, Message: "why", Fatal: true},
 		&Group{GI: &gi, Slot: &slot},
 		&Stale{GI: &gi, Slot: &slot},

@@ -301,6 +301,9 @@ func (m *Wanted) validate() error {
 		if err := t.Source.validate(); err != nil {
 			return err
 		}
+		if err := validateText("codec", t.Codec, 16); err != nil {
+			return err
+		}
 		switch {
 		case t.Layers < 0 || t.Layers > MaxLayers:
 			return fmt.Errorf("layers: %w", errRange)

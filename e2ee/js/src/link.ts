@@ -34,8 +34,17 @@ export class LinkKeys {
   }
 
   /** Proves to the service that this client has the link, for one connection. */
-  async connectSignature(host: string, nonce: Bytes, connId: Bytes): Promise<Bytes> {
-    const message = concat(utf8("sotto-connect/1"), utf8(host), nonce, connId);
+  connectSignature(host: string, nonce: Bytes, connId: Bytes): Promise<Bytes> {
+    return this.signature("sotto-connect/1", host, nonce, connId);
+  }
+
+  /** Proves by the key of a new link that this connection may give its room that link's name. */
+  aliasSignature(host: string, nonce: Bytes, connId: Bytes): Promise<Bytes> {
+    return this.signature("sotto-alias/1", host, nonce, connId);
+  }
+
+  private async signature(purpose: string, host: string, nonce: Bytes, connId: Bytes): Promise<Bytes> {
+    const message = concat(utf8(purpose), utf8(host), nonce, connId);
     return new Uint8Array(await crypto.subtle.sign("Ed25519", this.sign, message));
   }
 

@@ -117,6 +117,7 @@ export type DropReason =
   | "e2ee_replay" // this CTR was seen, or is older than the window; benign duplicates exist
   | "e2ee_stale" // CTR below the last heartbeat but one
   | "e2ee_order" // RTP timestamp order contradicts CTR order
+  | "e2ee_removed" // of a leaf that was removed
   | "e2ee_hold_full" // more frames waiting for a key or a binding than may be held
   | "e2ee_hold_expired" // held 500 ms and still no key or binding
   | "e2ee_exhausted" // sending: counter used up
@@ -125,7 +126,8 @@ export type DropReason =
   | "envelope_unknown_sender"
   | "envelope_auth_fail"
   | "envelope_replay"
-  | "envelope_refused"; // opened, but the content is not acceptable
+  | "envelope_refused" // opened, but the content is not acceptable
+  | "message_refused"; // an application message of the wrong shape
 
 export interface Counters {
   framesProtected: number;

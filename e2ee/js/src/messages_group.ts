@@ -29,9 +29,9 @@
 // Transforms may be attached at any time after the worker was created: until
 // there are keys, frames are dropped.
 
-import type { PeerState, SlotInfo, TestConfig, TestHashes } from "./messages.ts";
+import type { Counters, PeerState, SlotInfo, TestConfig, TestHashes } from "./messages.ts";
 
-export type { PeerState, SlotInfo, Source, TestConfig, TestHashes, TransformOptions } from "./messages.ts";
+export type { Counters, DropReason, PeerState, SlotInfo, Source, TestConfig, TestHashes, TransformOptions } from "./messages.ts";
 
 /** Where the service says the room's group stands: "group" of its welcome and messages. */
 export interface GroupPosition {
@@ -67,7 +67,7 @@ export type AppMessage =
   | { kind: "chat"; body: Chat }
   | { kind: "reaction"; body: Reaction }
   | { kind: "hand"; body: Hand }
-  /** To send: the id and the path of a file that was sealed ("file_sealed") and uploaded; size is filled in. */
+  /** To send: of a file that was sealed ("file_sealed") and uploaded. */
   | { kind: "file"; body: SharedFile };
 
 export type ToWorker =
@@ -111,7 +111,7 @@ export type ToWorker =
   /** The person has compared the code with the owner of this fingerprint, or takes it back. */
   | { type: "verify"; fingerprint: string; verified: boolean }
   /** Seal a file of at most 64 MiB; "file_progress" tells how far it is, "file_sealed" ends it. id: as in SharedFile. */
-  | { type: "file_seal"; id: string; name: string; file: Blob }
+  | { type: "file_seal"; id: string; file: Blob }
   /** Open what was downloaded from the path of a SharedFile; "file_opened" ends it. */
   | { type: "file_open"; connId: string; id: string; file: Blob }
   | TestConfig;
@@ -161,10 +161,11 @@ export type NoticeCode =
   | "created" // this client founded the group
   | "host_changed"; // the room's host has another key than this device remembers
 
-/** 30 digits in groups of five, or 12 emoji: the same number in two forms. */
+/** 30 digits in groups of five, or 12 emoji: the same code in two forms. words: the names of the emoji. */
 export interface Code {
   digits: string;
   emoji: string[];
+  words: string[];
 }
 
 export type ErrorCode =
@@ -230,31 +231,3 @@ export type FromWorker =
   | { type: "stats"; counters: Counters }
   | { type: "error"; code: ErrorCode; message: string }
   | TestHashes;
-
-/** Why a frame, an envelope or a message was dropped. */
-export type DropReason =
-  // both sides
-  | "e2ee_unknown_codec" // nothing but Opus, VP8, VP9 and AV1 may pass
-  | "e2ee_empty" // no payload (silence): nothing to protect, nothing to show
-  | "e2ee_no_key" // sending: not admitted, or stopped
-  | "e2ee_seal_fail" // sending: the platform failed to encrypt
-  // receiving
-  | "e2ee_malformed" // no SFrame frame at all: plaintext, truncated, unknown KID form
-  | "e2ee_auth_fail" // the tag does not verify
-  | "e2ee_replay" // this CTR was seen, or is older than the window; benign duplicates exist
-  | "e2ee_stale" // CTR below the last heartbeat but one
-  | "e2ee_order" // RTP timestamp order contradicts CTR order
-  | "e2ee_removed" // of a leaf that was removed
-  | "e2ee_hold_full" // more frames waiting for a key or a binding than may be held
-  | "e2ee_hold_expired" // held 500 ms and still no key or binding
-  | "e2ee_exhausted" // sending: counter used up
-  // envelopes and what is in them
-  | "envelope_refused" // the group did not accept it
-  | "message_refused"; // an application message of the wrong shape
-
-export interface Counters {
-  framesProtected: number;
-  framesOpened: number;
-  keyFrameRequests: number;
-  dropped: Partial<Record<DropReason, number>>;
-}

@@ -14,7 +14,7 @@ export class ReceiveKey {
   readonly window: ReplayWindow;
 
   constructor(
-    readonly key: FrameKey,
+    readonly key: FrameKey | Promise<FrameKey>,
     source: Source,
   ) {
     this.window = new ReplayWindow(isAudio(source) ? audioWindow : videoWindow);
@@ -29,8 +29,8 @@ export interface Binding {
 
 export interface ReceiveContext {
   binding(mid: string): Binding | null;
-  /** The key of a KID if the connection is in the roster, the KID is its own and the key is known. */
-  receiveKey(connId: string, kid: number): ReceiveKey | null;
+  /** The key of a KID if the connection is in the roster, the KID is its own and the key is known; or why it never will be. */
+  receiveKey(connId: string, kid: number): ReceiveKey | DropReason | null;
   drop: Drop;
   opened(connId: string): void;
   authFailed(connId: string): void;
@@ -104,6 +104,10 @@ export class ReceiveStream {
     this.route({ at: this.context.now(), frame, parsed, rtp });
   }
 
+  private async open(key: ReceiveKey, parsed: ParsedFrame): Promise<Bytes | null> {
+    return open(await key.key, parsed);
+  }
+
   /** The server's timestamps are continuous only within one binding. */
   private rebind(): void {
     const binding = this.context.binding(this.mid);
@@ -122,16 +126,18 @@ export class ReceiveStream {
     const ours = bound && contextOf(bound.source) === parsed.kid >>> 16 && isAudio(bound.source) === isOpus;
     const key = ours ? this.context.receiveKey(bound.connId, parsed.kid) : null;
     if (!key) return this.hold(h);
+    if (typeof key === "string") return this.context.drop(key);
     const refused = key.window.refuse(parsed.ctr);
     if (refused) return this.context.drop(refused);
-    this.outlet.push(open(key.key, parsed), (plain) => this.finish(h, key, bound!, plain));
+    this.outlet.push(this.open(key, parsed), (plain) => this.finish(h, key, bound!, plain));
   }
 
   /** Runs in the order of arrival. Only an authentic frame is recorded. */
   private finish(h: Held, key: ReceiveKey, binding: Binding, plain: Bytes | null): EncodedFrame | null {
     const { parsed, frame } = h;
-    // A second copy may have been under way, or the m-line may show somebody else by now.
-    const refused = this.context.binding(this.mid) !== binding ? "e2ee_stale" : key.window.refuse(parsed.ctr);
+    // A second copy may have been under way; the m-line may show somebody else by now, the key may be gone.
+    const valid = this.context.binding(this.mid) === binding && this.context.receiveKey(binding.connId, parsed.kid) === key;
+    const refused = valid ? key.window.refuse(parsed.ctr) : "e2ee_stale";
     if (refused) return this.fail(refused);
     if (!plain) {
       this.context.authFailed(binding.connId);

@@ -15,7 +15,7 @@ export class SendKey {
   private next: number;
 
   constructor(
-    readonly key: FrameKey,
+    readonly key: FrameKey | Promise<FrameKey>,
     next = 0, // tests start elsewhere
   ) {
     this.next = next;
@@ -71,7 +71,7 @@ export class SendStream {
       return this.context.drop("e2ee_exhausted");
     }
     const plain: Bytes = new Uint8Array(frame.data);
-    const sealing = protect(key.key, ctr, codec, frame.type === "key", plain).catch(() => null);
+    const sealing = seal(key, ctr, codec, frame.type === "key", plain).catch(() => null);
     this.outlet.push(sealing, (sealed) => {
       if (!sealed) {
         this.context.drop("e2ee_seal_fail");
@@ -83,4 +83,8 @@ export class SendStream {
       return frame;
     });
   }
+}
+
+async function seal(k: SendKey, ctr: number, codec: number, isKey: boolean, plain: Bytes): Promise<Bytes> {
+  return protect(await k.key, ctr, codec, isKey, plain);
 }

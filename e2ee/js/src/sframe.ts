@@ -79,9 +79,17 @@ export interface FrameKey {
   readonly salt: Bytes;
 }
 
-/** RFC 9605 4.4.2. The key is not extractable and serves one direction. */
+/** RFC 9605 4.4.2, first step: what all keys of a base key come from. */
+export function extractBase(base: Bytes): Promise<CryptoKey> {
+  return extract(null, base);
+}
+
 export async function deriveFrameKey(base: Bytes, kid: number, usage: "encrypt" | "decrypt"): Promise<FrameKey> {
-  const secret = await extract(null, base);
+  return expandFrameKey(await extractBase(base), kid, usage);
+}
+
+/** Second step. The key is not extractable and serves one direction. */
+export async function expandFrameKey(secret: CryptoKey, kid: number, usage: "encrypt" | "decrypt"): Promise<FrameKey> {
   const suffix = new Uint8Array(10); // KID u64 || suite u16
   new DataView(suffix.buffer).setUint32(4, kid);
   suffix[9] = 4;

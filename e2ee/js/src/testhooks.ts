@@ -2,7 +2,7 @@
 // behind `if (SOTTO_TEST_HOOKS)`, which the bundler replaces by a literal.
 
 import { toHex, type Bytes } from "./encoding.ts";
-import type { FromWorker, TransformOptions } from "./messages.ts";
+import type { TestHashes, TransformOptions } from "./messages.ts";
 
 declare global {
   /** Set by the bundler: --define:SOTTO_TEST_HOOKS=true or false. */
@@ -17,7 +17,7 @@ export class FrameHashes {
   private sealed: string[] = [];
   private tail: Promise<void> = Promise.resolve();
 
-  constructor(options: TransformOptions, post: (m: FromWorker) => void) {
+  constructor(options: TransformOptions, post: (m: TestHashes) => void) {
     const name = options.side === "send" ? { source: options.source } : { mid: options.mid };
     setInterval(() => {
       if (this.hashes.length === 0) return;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseExtensions, orderCodecs } from "./codecs.ts";
+import { chooseExtensions, orderCodecs, sendCodec } from "./codecs.ts";
 
 const list = (...names: string[]): { mimeType: string }[] => names.map((mimeType) => ({ mimeType }));
 const names = (codecs: { mimeType: string }[]): string[] => codecs.map((c) => c.mimeType);
@@ -24,4 +24,16 @@ test("the audio level is not offered; the dependency descriptor is, for video", 
   ];
   assert.deepEqual(chooseExtensions("video", offered).map((e) => e.direction), ["stopped", "sendrecv", "sendrecv"]);
   assert.deepEqual(chooseExtensions("audio", offered).map((e) => e.direction), ["stopped", "stopped", "sendrecv"]);
+});
+
+test("the codec to send is the first of its section", () => {
+  const answer = [
+    "v=0", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0", "a=rtpmap:111 opus/48000/2",
+    "m=video 9 UDP/TLS/RTP/SAVPF 45 46 96 97", "a=mid:1", "a=rtpmap:45 AV1/90000", "a=rtpmap:96 VP8/90000",
+    "m=video 0 UDP/TLS/RTP/SAVPF 96", "a=mid:11", "",
+  ].join("\r\n");
+  assert.equal(sendCodec(answer, "1"), "av1");
+  assert.equal(sendCodec(answer, "0"), "opus");
+  assert.equal(sendCodec(answer, "11"), "");
+  assert.equal(sendCodec(answer, "2"), "");
 });

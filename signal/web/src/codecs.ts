@@ -27,6 +27,14 @@ export function orderCodecs<C extends { mimeType: string }>(kind: "audio" | "vid
   return codecs.filter((c) => !shorten || usable(c)).sort((a, b) => rank(a) - rank(b));
 }
 
+/** sendCodec names the codec that an answer puts first in a section, such as "vp8"; "" if there is none. */
+export function sendCodec(answer: string, mid: string): string {
+  const section = answer.split(/\r?\nm=/).find((s) => s.split(/\r?\n/).includes(`a=mid:${mid}`));
+  const type = /^\S+ \d+ \S+ (\d+)/.exec(section ?? "")?.[1]; // video 9 UDP/TLS/RTP/SAVPF 96 97
+  const name = type && new RegExp(`^a=rtpmap:${type} ([^/]+)/`, "m").exec(section ?? "")?.[1];
+  return name?.toLowerCase() ?? "";
+}
+
 export interface HeaderExtension {
   uri: string;
   direction: RTCRtpTransceiverDirection;

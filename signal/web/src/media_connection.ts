@@ -3,9 +3,9 @@
 // transform when it is made, before anything can flow through it.
 
 import type { Source, TransformOptions } from "../../../e2ee/js/src/messages.ts";
-import { chooseExtensions, orderCodecs } from "./codecs.ts";
+import { chooseExtensions, orderCodecs, sendCodec } from "./codecs.ts";
 import type { ShareSource } from "./screen_share.ts";
-import { layersFor, screenEncodings } from "./simulcast.ts";
+import { layeringFor, layersFor, screenEncodings, type Layering } from "./simulcast.ts";
 import { poolSize } from "./slots.ts";
 
 export interface OfferedTrack {
@@ -38,6 +38,9 @@ export class MediaConnection {
   private readonly shared = new Map<ShareSource, RTCRtpTransceiver>();
   private readonly receivers: Record<Kind, RTCRtpTransceiver[]> = { audio: [], video: [] };
   private readonly predicted = new Map<RTCRtpTransceiver, string>();
+  /** What each video source is sent in, by the last answer. */
+  private readonly codecs = new Map<Source, string>();
+  private layering: Layering = "simulcast";
   private negotiation: Promise<void> = Promise.resolve();
   private watchdog: number | undefined;
   private closed = false;
@@ -63,8 +66,21 @@ export class MediaConnection {
 
   /** setCamera sends this track, with the layers that fit its size. */
   async setCamera(track: MediaStreamTrack | null): Promise<void> {
+    await this.setLayers(track);
+    await this.camera.sender.replaceTrack(track);
+  }
+
+  /** useCodec makes a source be sent in this codec, by an offer whose answer puts it first. */
+  useCodec(source: Source, codec: string): Promise<void> {
+    return this.queue(async () => {
+      const current = this.codecs.get(source);
+      if (current !== undefined && current !== codec) await this.offer();
+    });
+  }
+
+  private async setLayers(track: MediaStreamTrack | null): Promise<void> {
     const { width = 0, height = 0 } = track?.getSettings() ?? {};
-    const layers = layersFor(width, height);
+    const layers = layersFor(width, height, this.layering);
     const parameters = this.camera.sender.getParameters();
     for (const encoding of parameters.encodings) {
       const layer = layers.find((l) => l.rid === encoding.rid);
@@ -72,7 +88,6 @@ export class MediaConnection {
     }
     // Before the first negotiation there may be nothing to set yet.
     if (parameters.encodings.length > 0) await this.camera.sender.setParameters(parameters).catch(() => undefined);
-    await this.camera.sender.replaceTrack(track);
   }
 
   /**
@@ -193,8 +208,8 @@ export class MediaConnection {
   private prefer(t: RTCRtpTransceiver, kind: Kind): void {
     const control = t.getHeaderExtensionsToNegotiate?.bind(t);
     const codecs = RTCRtpReceiver.getCapabilities(kind)?.codecs;
-    // Header extension control tells Chromium from Firefox, which must keep all its payload types.
-    if (codecs) t.setCodecPreferences(orderCodecs(kind, codecs, control !== undefined));
+    // Firefox must keep all its payload types.
+    if (codecs) t.setCodecPreferences(orderCodecs(kind, codecs, !isFirefox(t)));
     if (control) t.setHeaderExtensionsToNegotiate?.(chooseExtensions(kind, control()));
   }
 
@@ -207,7 +222,17 @@ export class MediaConnection {
     const answer = await this.exchange(sdp, tracks);
     if (this.closed) return;
     await this.pc.setRemoteDescription({ type: "answer", sdp: answer });
+    for (const { source, mid } of tracks) this.codecs.set(source, sendCodec(answer, mid));
+    await this.relayer();
     if (this.pc.connectionState !== "connected") this.arm(connectMs);
+  }
+
+  /** relayer makes the layers of the camera that its codec can have. */
+  private async relayer(): Promise<void> {
+    const layering = layeringFor(this.codecs.get("camera") ?? "", isFirefox(this.camera));
+    if (layering === this.layering) return;
+    this.layering = layering;
+    await this.setLayers(this.camera.sender.track);
   }
 
   private senders(): [Source, RTCRtpTransceiver][] {
@@ -242,4 +267,9 @@ export class MediaConnection {
     this.close();
     this.lost();
   }
+}
+
+/** isFirefox: it has no control over header extensions, Chromium does. */
+function isFirefox(t: RTCRtpTransceiver): boolean {
+  return t.getHeaderExtensionsToNegotiate === undefined;
 }

@@ -1,11 +1,16 @@
-// What camera and screen send. The camera: three VP8 layers, lowest first.
+// What camera and screen send. The camera: three layers, lowest first.
 
 export interface Layer {
   rid: "q" | "h" | "f";
   scaleResolutionDownBy: number;
   maxBitrate: number; // bits per second
   active: boolean;
+  /** Spatial and temporal layers of this encoding (W3C webrtc-svc). */
+  scalabilityMode: string;
 }
+
+/** How the layers of the camera are made: an encoding for each, layers inside one encoding, or one alone. */
+export type Layering = "simulcast" | "svc" | "single";
 
 // Chromium decides by the area of the picture how many layers it sends, always
 // the first ones of the list: three from 960x540, two from 480x270, else one.
@@ -13,16 +18,34 @@ export interface Layer {
 const threeLayers = 960 * 540;
 const twoLayers = 480 * 270;
 
+// Without a mode Chromium makes one VP9 stream with spatial layers of several encodings.
+const temporalLayers = "L1T3";
+const allLayers = "L3T3_KEY";
+const topBitrate = 1_700_000;
+
 /** layersFor gives the layers for a picture of this size; 0 x 0 means not known yet. */
-export function layersFor(width: number, height: number): Layer[] {
+export function layersFor(width: number, height: number, layering: Layering = "simulcast"): Layer[] {
   const area = width * height;
-  const count = area === 0 || area >= threeLayers ? 3 : area >= twoLayers ? 2 : 1;
-  const scale = (index: number): number => Math.max(1, 2 ** (count - 1 - index));
-  return [
-    { rid: "q", scaleResolutionDownBy: scale(0), maxBitrate: 150_000, active: true },
-    { rid: "h", scaleResolutionDownBy: scale(1), maxBitrate: 500_000, active: count > 1 },
-    { rid: "f", scaleResolutionDownBy: scale(2), maxBitrate: 1_700_000, active: count > 2 },
-  ];
+  const most = layering === "simulcast" ? 3 : 1;
+  const count = Math.min(most, area === 0 || area >= threeLayers ? 3 : area >= twoLayers ? 2 : 1);
+  const layer = (index: number, rid: Layer["rid"], maxBitrate: number): Layer => ({
+    rid,
+    scaleResolutionDownBy: Math.max(1, 2 ** (count - 1 - index)),
+    maxBitrate: most === 1 ? topBitrate : maxBitrate,
+    active: index < count,
+    scalabilityMode: layering === "svc" ? allLayers : temporalLayers,
+  });
+  return [layer(0, "q", 150_000), layer(1, "h", 500_000), layer(2, "f", topBitrate)];
+}
+
+/**
+ * layeringFor chooses what works best in a codec. VP9 tells every receiver the
+ * spatial layers of a stream; those of AV1 stand in the dependency descriptor,
+ * which Firefox does not take. Firefox sends three VP9 encodings of one size.
+ */
+export function layeringFor(codec: string, isFirefox: boolean): Layering {
+  if (codec !== "vp9") return "simulcast";
+  return isFirefox ? "single" : "svc";
 }
 
 // One layer: a screen that is scaled down cannot be read. Frames are few while

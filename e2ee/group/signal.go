@@ -1,0 +1,229 @@
+package group
+
+import (
+	"time"
+
+	"sotto/e2ee/link"
+)
+
+// Welcome is the service's welcome: who else is in the room, and where its
+// group stands; at is nil if there is none.
+func (g *Group) Welcome(now time.Time, peers []link.ConnID, at *Position, out *Actions) error {
+	if g.connected {
+		return ErrOrder
+	}
+	for _, conn := range peers {
+		if err := g.addPeer(conn); err != nil {
+			g.roster = make(map[link.ConnID]bool)
+			return err
+		}
+	}
+	g.connected = true
+	out.Changed = true
+	g.settle(now, at, out)
+	g.run(now, out)
+	return nil
+}
+
+// Resumed is the welcome after a resumption. If not lost, everything that was
+// missed follows. If lost, the service has been restarted: peers is not
+// complete, and a group is known only if the room's members have settled it
+// already; else a Position follows.
+func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost bool, out *Actions) error {
+	if !g.connected {
+		return ErrOrder
+	}
+	if lost {
+		for _, conn := range peers {
+			if err := g.addPeer(conn); err != nil {
+				return err
+			}
+		}
+		g.unsettled = at == nil
+		if g.founding != nil {
+			g.founding.sent = false
+		}
+		if at != nil {
+			g.settle(now, at, out)
+		}
+	} else {
+		g.replaceRoster(now, peers)
+		if at == nil && g.founding != nil {
+			g.founding.sent = false // it was lost with the connection
+		}
+		switch {
+		case at == nil || !g.grouped || at.Group != g.at.Group || at.Slot < g.at.Slot:
+			g.settle(now, at, out)
+		case g.pending != nil && g.pending.slot == at.Slot:
+			g.repost(now, out) // it was lost with the connection
+		}
+		if g.cur == nil {
+			g.inviteSoon(now)
+		}
+	}
+	g.run(now, out)
+	return nil
+}
+
+// PeerJoined adds a connection to the roster.
+func (g *Group) PeerJoined(now time.Time, conn link.ConnID, out *Actions) error {
+	if !g.connected {
+		return ErrOrder
+	}
+	if err := g.addPeer(conn); err != nil {
+		return err
+	}
+	delete(g.absent, conn)
+	g.run(now, out)
+	return nil
+}
+
+func (g *Group) addPeer(conn link.ConnID) error {
+	if conn == g.cfg.Conn || conn == (link.ConnID{}) || !g.roster[conn] && len(g.roster) >= maxRoster {
+		return ErrRoster
+	}
+	g.roster[conn] = true
+	return nil
+}
+
+// PeerLeft takes a connection from the roster. If it is a member, the group
+// removes it.
+func (g *Group) PeerLeft(now time.Time, conn link.ConnID, out *Actions) {
+	if g.roster[conn] {
+		g.removePeer(now, conn)
+		g.run(now, out)
+	}
+}
+
+func (g *Group) removePeer(now time.Time, conn link.ConnID) {
+	delete(g.roster, conn)
+	delete(g.refused, conn)
+	g.departed.add(conn[:])
+	g.dropNewcomer(conn)
+	if g.cur != nil && g.cur.byConn(conn) != nil {
+		g.absent[conn] = now
+	} else {
+		g.forgetOpeners(conn)
+	}
+}
+
+// Peers is the whole roster, some time after a restart of the service.
+func (g *Group) Peers(now time.Time, all []link.ConnID, out *Actions) {
+	if !g.connected {
+		return
+	}
+	g.replaceRoster(now, all)
+	g.run(now, out)
+}
+
+func (g *Group) replaceRoster(now time.Time, all []link.ConnID) {
+	there := make(map[link.ConnID]bool, len(all))
+	for _, conn := range all {
+		there[conn] = true
+	}
+	for conn := range g.roster {
+		if !there[conn] {
+			g.removePeer(now, conn)
+		}
+	}
+	for _, conn := range all {
+		if g.addPeer(conn) == nil { // else it is impossible, or one too many
+			delete(g.absent, conn)
+		}
+	}
+}
+
+// Position is the service's text message "group".
+func (g *Group) Position(now time.Time, at *Position, out *Actions) {
+	if !g.connected {
+		return
+	}
+	g.settle(now, at, out)
+	g.run(now, out)
+}
+
+// Stale is the service's text message "stale": what was sent last is refused,
+// and this is the position. It comes in order, so that what led to the position
+// has been received, unless the service lost it.
+func (g *Group) Stale(now time.Time, at *Position, out *Actions) {
+	if !g.connected {
+		return
+	}
+	if at == nil {
+		// No group, or not known yet after a restart: a Position follows.
+		g.unsettled = true
+		if g.founding != nil {
+			g.founding.sent = false
+		}
+		return
+	}
+	if g.pending != nil && g.grouped && *at == g.at {
+		// Refused for its rate, or because the service does not count this client
+		// among the members, which only being added again can mend.
+		g.pending = nil
+		if g.commits.refuse(now); g.commits.stuck >= refusals {
+			g.commits.stuck = 0
+			g.distrust(now, false, out)
+		}
+		g.run(now, out)
+		return
+	}
+	g.settle(now, at, out)
+	g.run(now, out)
+}
+
+// settle takes over what the service says of the room's group. A slot that
+// differs from what was received means that the service has been restarted and
+// some have seen what others have not, so that this client may have to be added
+// again. Until that is certain it goes on in its epoch.
+func (g *Group) settle(now time.Time, at *Position, out *Actions) {
+	if g.ended {
+		return
+	}
+	g.unsettled = false
+	if at == nil {
+		g.leaveGroup(now, out)
+		return
+	}
+	if f := g.founding; f != nil && f.gi == at.Group {
+		if at.Slot == 0 && g.founded(now, out) == nil {
+			return // the echo is under way, or was lost in a restart
+		}
+	}
+	g.founding = nil
+	g.dropTask(taskFound)
+	if !g.grouped || at.Group != g.at.Group {
+		g.leaveGroup(now, out)
+		g.grouped, g.at = true, *at
+		g.inviteSoon(now)
+		return
+	}
+	differs := at.Slot != g.at.Slot
+	g.at = *at
+	if g.cur == nil {
+		g.inviteSoon(now)
+		return
+	}
+	if g.pending != nil {
+		if g.pending.slot == at.Slot {
+			g.repost(now, out)
+		} else {
+			g.pending = nil
+		}
+	}
+	if differs {
+		g.dropTask(taskCommit)
+		g.distrust(now, false, out)
+	}
+}
+
+// leaveGroup forgets the group, since the room has another one or none.
+func (g *Group) leaveGroup(now time.Time, out *Actions) {
+	g.lose(now, out)
+	g.eraseAll(out)
+	g.grouped = false
+	g.newcomers = nil
+	g.inviteNum = 0
+	g.dropInvites()
+	g.used = newRecent(maxUsed)
+}

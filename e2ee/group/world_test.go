@@ -1,0 +1,786 @@
+package group
+
+import (
+	"bytes"
+	"container/heap"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"sotto/e2ee/link"
+)
+
+// world is a room in virtual time: clients, the service between them, and the
+// faults of both.
+type world struct {
+	t       testing.TB
+	now     time.Time
+	rng     *rand.Rand
+	events  eventHeap
+	order   int
+	secret  link.Secret
+	keys    *link.Keys
+	service *service
+	clients []*client // all that ever were
+	bases   map[string]link.ConnID
+	epochs  map[epochName][16]byte
+	nonces  map[string]bool
+	sizes   map[link.Type]int // longest envelope
+}
+
+type epochName struct {
+	gi     [16]byte
+	number uint64
+}
+
+type event struct {
+	at    time.Time
+	order int
+	do    func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	return h[i].at.Before(h[j].at) || h[i].at.Equal(h[j].at) && h[i].order < h[j].order
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
+func (h *eventHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+func newWorld(t testing.TB, seed uint64) *world {
+	w := &world{
+		t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), rng: rand.New(rand.NewPCG(seed, 1)),
+		secret: link.NewSecret(), bases: map[string]link.ConnID{}, epochs: map[epochName][16]byte{}, nonces: map[string]bool{}, sizes: map[link.Type]int{},
+	}
+	w.keys = must(link.Derive(w.secret))
+	w.service = newService(w)
+	return w
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// at runs do after a while.
+func (w *world) at(after time.Duration, do func()) {
+	w.order++
+	heap.Push(&w.events, event{w.now.Add(after), w.order, do})
+}
+
+// run lets time pass.
+func (w *world) run(d time.Duration) {
+	w.t.Helper()
+	end := w.now.Add(d)
+	for len(w.events) > 0 && !w.events[0].at.After(end) {
+		e := heap.Pop(&w.events).(event)
+		w.now = e.at
+		e.do()
+	}
+	w.now = end
+}
+
+// until runs until the condition holds and fails the test if it takes longer.
+func (w *world) until(limit time.Duration, what string, ok func() bool) time.Duration {
+	w.t.Helper()
+	start := w.now
+	for !ok() {
+		if w.now.Sub(start) >= limit {
+			w.t.Fatalf("%s: not within %v\n%s", what, limit, w.describe())
+		}
+		w.run(5 * time.Millisecond)
+	}
+	return w.now.Sub(start)
+}
+
+func (w *world) describe() string {
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "service: slot %d, group %x\n", w.service.slot, w.service.gi[:2])
+	for _, c := range w.clients {
+		if c.closed {
+			continue
+		}
+		fmt.Fprintf(&out, "%s: %v, epoch %d, slot %d, %d members, auth %x, doubt %+v, pending %v, newcomers %d, unsettled %v, notices %v\n",
+			c.name, c.g.State(), c.g.Epoch(), c.g.at.Slot, len(c.g.Members()), short(c.g.Authenticator()), c.g.doubt, c.g.pending != nil, len(c.g.newcomers), c.g.unsettled, c.notices)
+	}
+	return out.String()
+}
+
+func short(b []byte) []byte { return b[:min(len(b), 3)] }
+
+// client is one start of one person's client.
+type client struct {
+	w         *world
+	name      string
+	identity  ed25519.PrivateKey
+	conn      link.ConnID
+	token     link.HostToken
+	g         *Group
+	closed    bool
+	broken    bool // its connection is
+	inTransit int
+	lastIn    time.Time // FIFO in both directions
+	lastOut   time.Time
+	delay     time.Duration
+	signing   time.Duration
+	tickAt    time.Time
+	beating   bool
+	mute      func(h link.Header) bool // drops messages on their way to the service
+
+	keys     map[uint64]Keys
+	sendWith uint64
+	sends    bool
+	messages []Message
+	notices  []NoticeCode
+	named    []link.ConnID // by NoticeInvalidCommit
+	knocks   []Knock
+	links    []NewLink
+	ticket   *ticket
+	lastSeq  uint64
+	records  []record // of every epoch it was in
+	inbox    [][]byte // every envelope received
+}
+
+type record struct {
+	name epochName
+	base [16]byte
+}
+
+// add makes a client, with the identity of another one or nil.
+func (w *world) add(name string, as *client, change ...func(*Config)) *client {
+	c := &client{w: w, name: name, conn: link.NewConnID(), token: link.NewHostToken(), delay: 20 * time.Millisecond, keys: map[uint64]Keys{}}
+	if as != nil {
+		c.identity, c.token = as.identity, as.token
+	} else {
+		_, c.identity, _ = ed25519.GenerateKey(nil)
+	}
+	cfg := Config{Link: w.keys, Conn: c.conn, Identity: c.identity.Public().(ed25519.PublicKey), Name: name, HostTag: c.token.Tag()}
+	for _, f := range change {
+		f(&cfg)
+	}
+	c.g = must(New(cfg))
+	w.clients = append(w.clients, c)
+	return c
+}
+
+// join connects a new client.
+func (w *world) join(name string, change ...func(*Config)) *client {
+	c := w.add(name, nil, change...)
+	c.connect()
+	return c
+}
+
+func (c *client) connect() {
+	c.send(func() { c.w.service.connect(c) })
+	c.scheduleTick(c.w.now.Add(tickMax))
+}
+
+// send lets something arrive at the service.
+func (c *client) send(do func()) {
+	at := c.w.now.Add(c.delay)
+	if at.Before(c.lastOut) {
+		at = c.lastOut
+	}
+	c.lastOut = at
+	generation := c.inTransit
+	c.w.at(at.Sub(c.w.now), func() {
+		if c.inTransit == generation && !c.closed {
+			do()
+		}
+	})
+}
+
+// receive lets something arrive at the client.
+func (c *client) receive(do func()) {
+	at := c.w.now.Add(c.delay)
+	if at.Before(c.lastIn) {
+		at = c.lastIn
+	}
+	c.lastIn = at
+	generation := c.inTransit
+	c.w.at(at.Sub(c.w.now), func() {
+		if c.inTransit == generation && !c.closed {
+			do()
+		}
+	})
+}
+
+// do gives the group an event and acts on the outcome.
+func (c *client) do(event func(out *Actions)) {
+	var out Actions
+	event(&out)
+	c.act(&out)
+}
+
+func (c *client) act(out *Actions) {
+	w := c.w
+	for _, m := range out.Send {
+		c.post(m)
+	}
+	for _, s := range out.Sign {
+		answer := func() {
+			if c.closed {
+				return
+			}
+			c.do(func(out *Actions) {
+				if err := c.g.Signed(w.now, s.ID, ed25519.Sign(c.identity, s.Message), out); err != nil {
+					w.t.Errorf("%s: signed: %v", c.name, err)
+				}
+			})
+		}
+		if c.signing == 0 {
+			answer()
+		} else {
+			w.at(c.signing, answer)
+		}
+	}
+	if out.Stop {
+		c.sends = false
+	}
+	for _, e := range out.Forget {
+		delete(c.keys, e)
+	}
+	for _, k := range out.Keys {
+		c.install(k)
+	}
+	for _, e := range out.SendEpoch {
+		if _, ok := c.keys[e]; !ok {
+			w.t.Errorf("%s sends in epoch %d without keys", c.name, e)
+		}
+		c.sendWith, c.sends = e, true
+		c.uses(c.keys[e])
+	}
+	c.messages = append(c.messages, out.Messages...)
+	for _, n := range out.Notices {
+		c.notices = append(c.notices, n.Code)
+		if n.Code == NoticeInvalidCommit {
+			c.named = append(c.named, n.Conn)
+		}
+	}
+	if out.KnocksChanged {
+		c.knocks = out.Knocks
+	}
+	if out.Link != nil {
+		c.links = append(c.links, *out.Link)
+	}
+	c.tick()
+}
+
+// install checks that all members of an epoch have one key.
+func (c *client) install(k Keys) {
+	w := c.w
+	c.keys[k.Epoch] = k
+	name := epochName{c.g.at.Group, k.Epoch}
+	c.records = append(c.records, record{name, k.Base})
+	if w.service.forked {
+		return
+	}
+	if base, ok := w.epochs[name]; ok && base != k.Base && !w.service.restarted {
+		w.t.Errorf("%s has another key in epoch %d", c.name, k.Epoch)
+	}
+	w.epochs[name] = k.Base
+}
+
+// uses checks that no two connections send with one key.
+func (c *client) uses(k Keys) {
+	name := string(k.Base[:]) + string(k.Leaf)
+	if by, ok := c.w.bases[name]; ok && by != c.conn {
+		c.w.t.Errorf("%s sends with the key of another connection, epoch %d leaf %d", c.name, k.Epoch, k.Leaf)
+	}
+	c.w.bases[name] = c.conn
+}
+
+// post sends a binary message, and checks that no nonce is used twice.
+func (c *client) post(m []byte) {
+	w := c.w
+	envelopes := [][]byte{m}
+	if b, err := link.ParseBundle(m); err == nil {
+		envelopes = [][]byte{b.Commit, b.Welcome}
+	}
+	var first link.Header
+	for i, e := range envelopes {
+		h, sealed, err := link.ParseEnvelope(e)
+		if err != nil {
+			w.t.Fatalf("%s posts: %v", c.name, err)
+		}
+		if i == 0 {
+			first = h
+		}
+		w.sizes[h.Type] = max(w.sizes[h.Type], len(e))
+		nonce := fmt.Sprint(h.From, h.Gen, sealed[:12])
+		if w.nonces[nonce] {
+			w.t.Errorf("%s: nonce used twice", c.name)
+		}
+		w.nonces[nonce] = true
+	}
+	if c.mute != nil && c.mute(first) {
+		return
+	}
+	c.send(func() { w.service.binary(c, m) })
+}
+
+// tick calls Tick when it is asked for.
+func (c *client) tick() {
+	var out Actions
+	next := c.g.Tick(c.w.now, &out)
+	if len(out.Send)+len(out.Sign)+len(out.Keys)+len(out.SendEpoch)+len(out.Forget)+len(out.Notices)+len(out.Messages) > 0 || out.Stop || out.Changed {
+		c.act(&out)
+		return
+	}
+	if out.KnocksChanged {
+		c.knocks = out.Knocks
+	}
+	c.scheduleTick(next)
+}
+
+func (c *client) scheduleTick(next time.Time) {
+	if !next.After(c.w.now) {
+		next = c.w.now.Add(time.Millisecond)
+	}
+	c.tickAt = next
+	c.w.at(next.Sub(c.w.now), func() {
+		if !c.closed && c.tickAt.Equal(c.w.now) {
+			c.tick()
+		}
+	})
+}
+
+func (c *client) hears(data []byte) {
+	seq := binary.BigEndian.Uint64(data)
+	c.lastSeq = seq
+	c.inbox = append(c.inbox, data)
+	c.do(func(out *Actions) { c.g.Envelope(c.w.now, data, out) })
+}
+
+// crash ends a client without a word; leave says goodbye.
+func (c *client) crash() {
+	c.closed = true
+	if !c.broken {
+		c.w.service.lost(c)
+	}
+}
+
+func (c *client) leave() {
+	c.closed = true
+	s := c.w.service
+	c.w.at(c.delay, func() { s.left(c, "leave") })
+}
+
+// drop breaks the connection: what is under way is lost.
+func (c *client) drop() {
+	c.inTransit++
+	c.broken = true
+	c.lastIn, c.lastOut = c.w.now, c.w.now
+	c.w.service.lost(c)
+}
+
+// resume comes back.
+func (c *client) resume() {
+	c.broken = false
+	c.send(func() { c.w.service.resume(c) })
+}
+
+// beat sends heartbeats, as who sends media does.
+func (c *client) beat() {
+	c.beating = true
+	var again func()
+	again = func() {
+		if c.closed {
+			return
+		}
+		if c.sends {
+			c.do(func(out *Actions) { c.g.Send(c.w.now, kindHeartbeat, []byte(`{"ctr":{"0":1}}`), out) })
+		}
+		c.w.at(5*time.Second, again)
+	}
+	c.w.at(time.Duration(c.w.rng.IntN(5000))*time.Millisecond, again)
+}
+
+func (w *world) live() []*client {
+	return slices.DeleteFunc(slices.Clone(w.clients), func(c *client) bool { return c.closed })
+}
+
+// agree reports whether exactly these clients are members, in one epoch.
+func agree(clients ...*client) bool {
+	for _, c := range clients {
+		if c.g.State() != StateMember || len(c.g.Members()) != len(clients) || !bytes.Equal(c.g.Authenticator(), clients[0].g.Authenticator()) ||
+			!slices.Equal(c.g.Members(), clients[0].g.Members()) {
+			return false
+		}
+		for _, p := range c.g.Members() {
+			if !slices.ContainsFunc(clients, func(o *client) bool { return o.conn == p.Conn }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// settled also wants everybody to send in that epoch.
+func settled(clients ...*client) bool {
+	return agree(clients...) && !slices.ContainsFunc(clients, func(c *client) bool { return !c.sends || c.sendWith != c.g.Epoch() })
+}
+
+func (w *world) settle(limit time.Duration, clients ...*client) time.Duration {
+	w.t.Helper()
+	return w.until(limit, "agreement", func() bool { return settled(clients...) })
+}
+
+func (c *client) leaf() uint8 {
+	leaf, _ := c.g.Own()
+	return leaf
+}
+
+// ticket is what the service gives members against its own forgetting.
+type ticket struct {
+	gi   [16]byte
+	slot uint64
+	tag  [16]byte
+	mac  []byte
+}
+
+// service orders and relays, as PROTOCOL.md says.
+type service struct {
+	w       *world
+	secret  []byte
+	seq     uint64
+	room    []*seat
+	grouped bool
+	gi      [16]byte
+	slot    uint64
+	tag     [16]byte
+	commits int
+	refused int
+
+	restarted  bool
+	recovering bool
+	claims     []*ticket
+	forked     bool // it equivocates
+	// filter decides what reaches whom; nil: everything.
+	filter func(to *client, h link.Header) bool
+	// accepts is called with each accepted commit before it is relayed.
+	accepts func(h link.Header)
+}
+
+// seat is a connection in the room.
+type seat struct {
+	c       *client
+	member  bool
+	away    bool
+	lost    bool // since a restart, not yet back
+	backlog [][]byte
+	kps     bucket
+	coms    bucket
+}
+
+// bucket allows a rate with bursts of 4.
+type bucket struct {
+	level float64
+	at    time.Time
+}
+
+func (b *bucket) take(now time.Time, perSecond float64) bool {
+	b.level = max(0, b.level-now.Sub(b.at).Seconds()*perSecond)
+	b.at = now
+	if b.level+1 > 4 {
+		return false
+	}
+	b.level++
+	return true
+}
+
+func newService(w *world) *service { return &service{w: w, secret: []byte("service"), seq: 1000} }
+
+func (s *service) seat(c *client) *seat {
+	for _, x := range s.room {
+		if x.c == c {
+			return x
+		}
+	}
+	return nil
+}
+
+func (s *service) peers(of *client) []link.ConnID {
+	var out []link.ConnID
+	for _, x := range s.room {
+		if x.c != of && !x.lost {
+			out = append(out, x.c.conn)
+		}
+	}
+	return out
+}
+
+func (s *service) position() *Position {
+	if !s.grouped || s.recovering {
+		return nil
+	}
+	return &Position{s.gi, s.slot}
+}
+
+func (s *service) connect(c *client) {
+	peers, at := s.peers(c), s.position()
+	s.room = append(s.room, &seat{c: c})
+	c.receive(func() {
+		c.do(func(out *Actions) {
+			if err := c.g.Welcome(s.w.now, peers, at, out); err != nil {
+				s.w.t.Errorf("%s: welcome: %v", c.name, err)
+			}
+		})
+	})
+	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerJoined(s.w.now, c.conn, out) }) })
+}
+
+// others sends a text message to everybody else.
+func (s *service) others(c *client, do func(o *client)) {
+	for _, x := range s.room {
+		if x.c != c && !x.away && !x.lost {
+			x.c.receive(func() { do(x.c) })
+		}
+	}
+}
+
+func (s *service) lost(c *client) {
+	x := s.seat(c)
+	if x == nil {
+		return
+	}
+	x.away = true
+	s.w.at(20*time.Second, func() {
+		if y := s.seat(c); y != nil && (y.away || c.closed) {
+			s.left(c, "gone")
+		}
+	})
+}
+
+func (s *service) left(c *client, _ string) {
+	i := slices.IndexFunc(s.room, func(x *seat) bool { return x.c == c })
+	if i < 0 {
+		return
+	}
+	s.room = slices.Delete(s.room, i, i+1)
+	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerLeft(s.w.now, c.conn, out) }) })
+	if s.grouped && !slices.ContainsFunc(s.room, func(x *seat) bool { return x.member }) {
+		s.grouped = false
+		s.tell()
+	}
+}
+
+// tell sends the position to all.
+func (s *service) tell() {
+	at := s.position()
+	s.others(nil, func(o *client) { o.do(func(out *Actions) { o.g.Position(s.w.now, at, out) }) })
+}
+
+func (s *service) resume(c *client) {
+	x := s.seat(c)
+	if x == nil && s.restarted {
+		x = &seat{c: c, lost: true}
+		s.room = append(s.room, x)
+	}
+	if x == nil {
+		c.closed = true // it would start anew
+		return
+	}
+	if x.lost {
+		s.recover(x)
+		return
+	}
+	x.away = false
+	peers, at := s.peers(c), s.position()
+	missed := x.backlog
+	x.backlog = nil
+	c.receive(func() {
+		c.do(func(out *Actions) { c.g.Resumed(s.w.now, peers, at, false, out) })
+	})
+	for _, data := range missed {
+		if binary.BigEndian.Uint64(data) > c.lastSeq {
+			c.receive(func() { c.hears(data) })
+		}
+	}
+}
+
+func (s *service) recover(x *seat) {
+	c := x.c
+	if !s.recovering && !s.grouped {
+		s.recovering = true
+		s.w.at(3*time.Second, s.recovered)
+	}
+	x.lost, x.away = false, false
+	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerJoined(s.w.now, c.conn, out) }) })
+	if t := c.ticket; t != nil && hmac.Equal(t.mac, s.mac(c.conn, t)) {
+		if s.recovering {
+			s.claims = append(s.claims, t)
+			x.member = true // if its group is chosen
+		} else if s.grouped && t.gi == s.gi {
+			x.member = true
+		}
+	}
+	peers, at := s.peers(c), s.position()
+	c.receive(func() {
+		c.do(func(out *Actions) { c.g.Resumed(s.w.now, peers, at, true, out) })
+	})
+}
+
+func (s *service) recovered() {
+	s.recovering = false
+	for _, t := range s.claims {
+		if !s.grouped || t.slot > s.slot || t.slot == s.slot && bytes.Compare(t.gi[:], s.gi[:]) < 0 {
+			s.grouped, s.gi, s.slot, s.tag = true, t.gi, t.slot, t.tag
+		}
+	}
+	s.claims = nil
+	for _, x := range s.room {
+		x.member = x.member && x.c.ticket != nil && x.c.ticket.gi == s.gi
+	}
+	s.tell()
+}
+
+// restart forgets everything.
+func (s *service) restart() {
+	var back []*client
+	for _, x := range s.room {
+		if !x.c.closed {
+			x.c.inTransit++
+			x.c.broken = true
+			x.c.lastIn, x.c.lastOut = s.w.now, s.w.now
+			back = append(back, x.c)
+		}
+	}
+	s.room, s.grouped, s.slot, s.recovering, s.claims = nil, false, 0, false, nil
+	s.restarted = true
+	s.seq += 1 << 20
+	for _, c := range back {
+		s.w.at(200*time.Millisecond+time.Duration(s.w.rng.IntN(800))*time.Millisecond, func() {
+			if !c.closed {
+				c.resume()
+			}
+		})
+	}
+	s.w.at(21*time.Second, func() {
+		for _, x := range s.room {
+			peers := s.peers(x.c)
+			if !x.away {
+				x.c.receive(func() { x.c.do(func(out *Actions) { x.c.g.Peers(s.w.now, peers, out) }) })
+			}
+		}
+	})
+}
+
+func (s *service) mac(conn link.ConnID, t *ticket) []byte {
+	m := hmac.New(sha256.New, s.secret)
+	fmt.Fprint(m, "sotto-ticket/1", t.gi, t.slot, conn, t.tag)
+	return m.Sum(nil)
+}
+
+func (s *service) stale(c *client) {
+	at := s.position()
+	s.refused++
+	c.receive(func() { c.do(func(out *Actions) { c.g.Stale(s.w.now, at, out) }) })
+}
+
+// relay sends an envelope in the room's order.
+func (s *service) relay(h link.Header, envelope []byte, to func(*seat) bool) {
+	s.seq++
+	data := append(binary.BigEndian.AppendUint64(nil, s.seq), envelope...)
+	for _, x := range s.room {
+		if to(x) && !x.lost && (s.filter == nil || s.filter(x.c, h)) {
+			s.deliver(x, data)
+		}
+	}
+}
+
+func (s *service) deliver(x *seat, data []byte) {
+	x.backlog = append(x.backlog, data)
+	if len(x.backlog) > 512 {
+		x.backlog = x.backlog[1:]
+	}
+	if !x.away {
+		x.c.receive(func() { x.c.hears(data) })
+	}
+}
+
+func (s *service) binary(c *client, m []byte) {
+	x := s.seat(c)
+	if x == nil || x.away {
+		return
+	}
+	bundle, err := link.ParseBundle(m)
+	envelope := m
+	if err == nil {
+		envelope = bundle.Commit
+	}
+	h, _, err := link.ParseEnvelope(envelope)
+	if err != nil || h.From != c.conn {
+		s.w.t.Errorf("%s posts nonsense: %v", c.name, err)
+		return
+	}
+	everybody := func(*seat) bool { return true }
+	switch h.Type {
+	case link.TypeCreate:
+		if s.grouped || s.recovering {
+			s.stale(c)
+			return
+		}
+		s.grouped, s.gi, s.slot, s.tag = true, h.Group, 0, [16]byte(h.To)
+		for _, y := range s.room {
+			y.member = y == x
+		}
+		s.relay(h, envelope, everybody)
+		s.tickets()
+	case link.TypeKeyPackage:
+		if !x.kps.take(s.w.now, 1) {
+			return
+		}
+		if !s.grouped || h.Group != s.gi {
+			s.stale(c)
+			return
+		}
+		s.relay(h, envelope, func(y *seat) bool { return y != x })
+	case link.TypeCommit:
+		if !s.grouped || s.recovering || h.Group != s.gi || h.Slot != s.slot || !x.member || !x.coms.take(s.w.now, 2) {
+			s.stale(c)
+			return
+		}
+		s.slot++
+		s.commits++
+		if s.accepts != nil {
+			s.accepts(h)
+		}
+		s.relay(h, envelope, everybody)
+		if len(bundle.Admits) > 0 {
+			w, _, _ := link.ParseEnvelope(bundle.Welcome)
+			s.relay(w, bundle.Welcome, func(y *seat) bool {
+				listed := slices.Contains(bundle.Admits, y.c.conn)
+				y.member = y.member || listed
+				return listed
+			})
+		}
+		s.tickets()
+	case link.TypeApp:
+		s.relay(h, envelope, func(y *seat) bool { return y != x && (h.To == link.ConnID{} || h.To == y.c.conn) })
+	}
+}
+
+func (s *service) tickets() {
+	for _, x := range s.room {
+		if x.member && !x.away && !x.lost {
+			t := &ticket{gi: s.gi, slot: s.slot, tag: s.tag}
+			t.mac = s.mac(x.c.conn, t)
+			x.c.receive(func() { x.c.ticket = t })
+		}
+	}
+}

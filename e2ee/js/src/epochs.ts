@@ -1,0 +1,141 @@
+// Media keys: a base key for each epoch of the group, and from it, when first
+// needed, a key for each KID (RFC 9605 4.4.2, 5.2).
+
+import type { Bytes } from "./encoding.ts";
+import type { EpochKeys } from "./machine.ts";
+import type { DropReason, Source } from "./messages_group.ts";
+import { ReceiveKey } from "./receive.ts";
+import { SendKey } from "./send.ts";
+import { contexts, expandFrameKey, extractBase, makeKID, maxCTR } from "./sframe.ts";
+
+interface Epoch {
+  number: number;
+  secret: Promise<CryptoKey>;
+  leaf: number; // own
+  members: Map<number, string>; // leaf -> connId
+  removed: Set<number>; // leaves of which nothing is accepted any more
+  sending: Map<Source, SendKey>;
+  receiving: Map<number, ReceiveKey>; // by KID
+}
+
+/**
+ * Keys exist between install and forget. A counter belongs to a key of one epoch
+ * and goes with it: no key and counter come twice.
+ */
+export class Epochs {
+  private readonly epochs = new Map<number, Epoch>();
+  private current: Epoch | null = null; // to send with
+
+  /** Wipes the base key. An epoch that is there already keeps its counters. */
+  install(k: EpochKeys): void {
+    if (this.epochs.has(k.epoch)) {
+      k.base.fill(0);
+      return;
+    }
+    this.epochs.set(k.epoch, {
+      number: k.epoch,
+      secret: importBase(k.base),
+      leaf: k.leaf,
+      members: k.members,
+      removed: new Set(),
+      sending: new Map(),
+      receiving: new Map(),
+    });
+  }
+
+  /** Frames are protected with this epoch's keys from now on. */
+  send(epoch: number): void {
+    this.current = this.epochs.get(epoch) ?? null;
+  }
+
+  stop(): void {
+    this.current = null;
+  }
+
+  /** Frames of a leaf that was removed after this epoch are dropped from now on. */
+  remove(leaf: number, lastEpoch: number): void {
+    for (const e of this.epochs.values()) if (e.number <= lastEpoch) e.removed.add(leaf);
+  }
+
+  forget(epoch: number): void {
+    const e = this.epochs.get(epoch);
+    this.epochs.delete(epoch);
+    if (e === this.current) this.current = null;
+  }
+
+  /** The epoch that frames are protected with; null: none, nothing is sent. */
+  sendEpoch(): number | null {
+    return this.current?.number ?? null;
+  }
+
+  sendKey(source: Source): SendKey | null {
+    const e = this.current;
+    if (!e) return null;
+    let key = e.sending.get(source);
+    if (!key) {
+      key = new SendKey(derive(e, makeKID(contexts.indexOf(source), e.leaf, e.number % 256), "encrypt"));
+      e.sending.set(source, key);
+    }
+    return key;
+  }
+
+  /** context -> next CTR of the epoch that is sent with; only what was used. */
+  counters(): Record<string, number> {
+    const out: Record<string, number> = {};
+    for (const [context, source] of contexts.entries()) {
+      const next = this.current?.sending.get(source)?.peek() ?? 0;
+      if (next > 0) out[context] = next;
+    }
+    return out;
+  }
+
+  /** The key of a KID, if the leaf in it is this connection's in the epoch in it. null: not yet, perhaps. */
+  receiveKey(connId: string, kid: number): ReceiveKey | DropReason | null {
+    const leaf = (kid >>> 8) & 255;
+    const e = this.byLowByte(kid & 255);
+    if (!e || leaf === e.leaf || e.members.get(leaf) !== connId) return null;
+    return e.removed.has(leaf) ? "e2ee_removed" : this.received(e, kid);
+  }
+
+  /** A member's word for its next counters in an epoch; false: malformed. */
+  heartbeat(epoch: number, leaf: number, ctr: unknown): boolean {
+    if (typeof ctr !== "object" || ctr === null) return false;
+    const e = this.epochs.get(epoch);
+    for (const context of contexts.keys()) {
+      const next: unknown = (ctr as Record<string, unknown>)[context];
+      if (next === undefined) continue;
+      if (typeof next !== "number" || !Number.isInteger(next) || next < 0 || next > maxCTR) return false;
+      if (e?.members.has(leaf)) this.received(e, makeKID(context, leaf, epoch % 256))?.window.heartbeat(next);
+    }
+    return true;
+  }
+
+  private received(e: Epoch, kid: number): ReceiveKey | null {
+    const source = contexts[kid >>> 16];
+    if (!source) return null;
+    let key = e.receiving.get(kid);
+    if (!key) {
+      key = new ReceiveKey(derive(e, kid, "decrypt"), source);
+      e.receiving.set(kid, key);
+    }
+    return key;
+  }
+
+  /** Epochs 256 apart are never there together: old ones are forgotten within seconds. */
+  private byLowByte(low: number): Epoch | null {
+    for (const e of this.epochs.values()) if (e.number % 256 === low) return e;
+    return null;
+  }
+}
+
+async function importBase(base: Bytes): Promise<CryptoKey> {
+  const secret = await extractBase(base);
+  base.fill(0);
+  return secret;
+}
+
+function derive(e: Epoch, kid: number, usage: "encrypt" | "decrypt") {
+  const key = e.secret.then((secret) => expandFrameKey(secret, kid, usage));
+  key.catch(() => undefined); // told by the frames that fail
+  return key;
+}

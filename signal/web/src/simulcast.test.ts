@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { layeringFor, layersFor } from "./simulcast.ts";
+
+test("a picture has as many layers as Chromium sends of its size, the best one whole", () => {
+  const scales = (w: number, h: number): number[] =>
+    layersFor(w, h).filter((l) => l.active).map((l) => l.scaleResolutionDownBy);
+  assert.deepEqual(scales(0, 0), [4, 2, 1]);
+  assert.deepEqual(scales(960, 540), [4, 2, 1]);
+  assert.deepEqual(scales(640, 360), [2, 1]);
+  assert.deepEqual(scales(320, 180), [1]);
+});
+
+test("layers inside one encoding, or one layer, leave one encoding, of the whole picture and rate", () => {
+  for (const layering of ["svc", "single"] as const) {
+    const layers = layersFor(1280, 720, layering);
+    assert.deepEqual(layers.map((l) => l.active), [true, false, false]);
+    assert.deepEqual([layers[0]?.scaleResolutionDownBy, layers[0]?.maxBitrate], [1, 1_700_000]);
+  }
+  assert.equal(layersFor(1280, 720, "svc")[0]?.scalabilityMode, "L3T3_KEY");
+  assert.equal(layersFor(1280, 720, "single")[0]?.scalabilityMode, "L1T3");
+});
+
+test("only VP9 puts layers into one encoding, and Firefox not even there", () => {
+  assert.equal(layeringFor("vp8", false), "simulcast");
+  assert.equal(layeringFor("av1", false), "simulcast");
+  assert.equal(layeringFor("vp9", false), "svc");
+  assert.equal(layeringFor("vp9", true), "single");
+});
