@@ -247,6 +247,7 @@ func (m *member) protect(c sframe.Context, codec sframe.Codec, frame string) []b
 
 func (m *member) open(now time.Time, codec sframe.Codec, b []byte) (string, error) {
 	out, err := m.Room.Open(now, "0", codec, 0, b, nil, &m.out)
+	m.next = now // there may be something to time
 	return string(out), err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -51,7 +50,7 @@ type Config struct {
 	// Identity signs for the participant (Ed25519); nil draws one for this participation.
 	Identity crypto.Signer
 	// HostToken lets the founder of a room put others out at the service; zero draws one.
-	HostToken [32]byte
+	HostToken link.HostToken
 	// Policy of the room if this participant founds it.
 	Policy group.Policy
 	// Dial opens the connection to the service; nil is a TCP connection.
@@ -129,8 +128,8 @@ func (c *Config) complete() (host string, _ error) {
 			return "", err
 		}
 	}
-	if c.HostToken == [32]byte{} {
-		_, _ = rand.Read(c.HostToken[:]) // never fails
+	if c.HostToken == (link.HostToken{}) {
+		c.HostToken = link.NewHostToken()
 	}
 	if c.Name == "" {
 		c.Name = "sotto-native"

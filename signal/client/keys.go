@@ -21,7 +21,7 @@ type keys struct {
 func newKeys(cfg Config, conn link.ConnID) (*keys, error) {
 	r, err := room.New(room.Config{
 		Link: cfg.Keys, Gen: cfg.Gen, Conn: conn, Identity: cfg.Identity, Name: cfg.Person,
-		HostTag: link.HostTag(cfg.HostToken), Policy: cfg.Policy,
+		HostTag: cfg.HostToken.Tag(), Policy: cfg.Policy,
 	})
 	if err != nil {
 		return nil, err
@@ -88,6 +88,13 @@ func (p *Participant) Say(kind uint8, body []byte) error {
 func (p *Participant) Admit(conn protocol.ConnID) error {
 	return p.act(func(now time.Time, g *group.Group, acts *group.Actions) error {
 		return g.Admit(now, link.ConnID(conn), acts)
+	})
+}
+
+// Refuse turns somebody away who knocks.
+func (p *Participant) Refuse(conn protocol.ConnID) error {
+	return p.act(func(now time.Time, g *group.Group, acts *group.Actions) error {
+		return g.Refuse(now, link.ConnID(conn), acts)
 	})
 }
 

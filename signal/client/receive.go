@@ -102,8 +102,11 @@ func (p *Participant) arrived(now time.Time, r *reception, in arrival) {
 		var err error
 		r.plain, err = p.keys.room.Open(now, r.mid, r.codec, f.ts, f.data, r.plain[:0], &p.keys.out)
 		p.released(now)
-		if err == nil {
+		switch err {
+		case nil:
 			p.opened(now, r, r.plain)
+		case room.ErrHeld:
+			p.due = true // it may not be held for ever
 		}
 	}
 }
