@@ -19,6 +19,7 @@ type member struct {
 	name        string // conn as text, the media node's name for the peer
 	leaf        int
 	grant       grant
+	entry       roomName // by which it came
 	negotiation *negotiation
 
 	// kept is the address that its connection came from, while away. Guarded by

@@ -189,7 +189,7 @@ func TestRestart_refuses(t *testing.T) {
 		"another key": {outlived(), join, func(w *world, _ *client) { w.config.ResumeKey = make([]byte, 32) }, protocol.CodeResumeRefused},
 		"no key":      {Config{OpenRooms: true}, join, func(w *world, _ *client) { w.media.set(func() { clear(w.media.peers) }) }, protocol.CodeResumeRefused},
 		"leaf taken": {outlived(), join, func(w *world, a *client) {
-			a.resume = resumeKey(w.config.ResumeKey).seal(w.room(), a.conn, ticket{leaf: newcomersLeaf(time.Now()), grant: fullGrant()}, time.Now())
+			a.resume = resumeKey(w.config.ResumeKey).seal(w.room(), a.conn, ticket{leaf: newcomersLeaf(time.Now()), grant: fullGrant(), room: w.room()}, time.Now())
 		}, protocol.CodeResumeRefused},
 		"node silent": {outlived(), join, func(w *world, _ *client) { w.media.set(func() { w.media.mute = true }) }, protocol.CodeBusy},
 	} {

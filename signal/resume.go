@@ -138,7 +138,7 @@ func (s *Server) resume(ctx context.Context, by *session, c *protocol.Connect) (
 		return nil, false, refused
 	}
 	s.mu.Lock()
-	m, recovery := s.find(c.Room, c.ConnID), s.recovery
+	m, recovery := s.find(t.room, c.ConnID), s.recovery
 	s.mu.Unlock()
 	if m == nil && recovery != nil {
 		select {
@@ -154,7 +154,7 @@ func (s *Server) resume(ctx context.Context, by *session, c *protocol.Connect) (
 		} else if why != nil {
 			return nil, false, why
 		}
-		m = s.member(c.Room, c.ConnID) // another connection may have been faster
+		m = s.member(t.room, c.ConnID) // another connection may have been faster
 	}
 	if m == nil || m.leaf != t.leaf {
 		return nil, false, refused
@@ -201,15 +201,16 @@ func (s *Server) restore(by *session, c *protocol.Connect, t ticket, now time.Ti
 	if s.recovery == nil {
 		return nil, nil
 	}
-	id := orphanID{c.Room, c.ConnID}
+	id := orphanID{t.room, c.ConnID}
 	o := s.recovery.orphans[id]
 	if o == nil {
 		return nil, nil
 	}
-	r, refused := s.roomOf(c)
+	r, refused := s.roomOf(t.room, c.ID)
 	if refused != nil {
 		return nil, refused
 	}
+	s.nameAgain(r, c.Room, t.ordinal)
 	m := s.newMember(r, by, c, t)
 	m.restored = true
 	m.negotiation.restore(c.Resume.Tracks, o)

@@ -204,7 +204,7 @@ func TestResume_refusesForeignTokens(t *testing.T) {
 		expect[*protocol.PeerJoined](a)
 		a.drop()
 		key, now := w.server.resumeKey, time.Now()
-		t0 := ticket{leaf: a.leaf, grant: fullGrant()}
+		t0 := ticket{leaf: a.leaf, grant: fullGrant(), room: w.room()}
 		otherRoom, otherKey := w.room(), make(resumeKey, minResumeKey)
 		otherRoom[0] ^= 1
 		flipped := []byte(a.resume)
@@ -213,7 +213,7 @@ func TestResume_refusesForeignTokens(t *testing.T) {
 			"another connection's": b.resume,
 			"another room's":       key.seal(otherRoom, a.conn, t0, now),
 			"another service's":    otherKey.seal(w.room(), a.conn, t0, now),
-			"another leaf":         key.seal(w.room(), a.conn, ticket{leaf: 77, grant: fullGrant()}, now),
+			"another leaf":         key.seal(w.room(), a.conn, ticket{leaf: 77, grant: fullGrant(), room: w.room()}, now),
 			"expired":              key.seal(w.room(), a.conn, t0, now.Add(-resumeLifetime)),
 			"truncated":            a.resume[:len(a.resume)-1],
 			"one character":        "A",
@@ -488,7 +488,7 @@ func TestResumeToken_isBoundAndExpires(t *testing.T) {
 	_, _ = rand.Read(key)
 	now := time.Unix(1_795_388_400, 0)
 	for bits := range byte(32) {
-		want := ticket{leaf: 255 - int(bits), grant: grantOf(bits)}
+		want := ticket{leaf: 255 - int(bits), grant: grantOf(bits), room: protocol.RoomID{9}, ordinal: int(bits)}
 		text := key.seal(protocol.RoomID{1}, protocol.ConnID{2}, want, now)
 		if len(text) > protocol.MaxResume || want.grant.bits() != bits {
 			t.Fatalf("%d characters, grant %d is %d", len(text), bits, want.grant.bits())

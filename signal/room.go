@@ -21,7 +21,9 @@ type room struct {
 	counters *counters
 	log      *zap.Logger
 
-	refs int // members, and connects that are about to become one; guarded by Server.mu
+	// Guarded by Server.mu.
+	refs  int        // members, and connects that are about to become one
+	names []roomName // besides id, in the order of their ordinals
 
 	mu      sync.Mutex
 	group   *delivery.Group // and the order of all envelopes

@@ -71,12 +71,13 @@ type Server struct {
 	cancel context.CancelFunc
 
 	running sync.WaitGroup // sessions and members
-	events  sync.WaitGroup // the reader of media events, the end of the recovery
+	events  sync.WaitGroup // the reader of media events, the end of the recovery, evictions during it
 
 	mu        sync.Mutex
 	closing   bool
 	sessions  map[*session]struct{}
-	rooms     map[protocol.RoomID]*room
+	rooms     map[protocol.RoomID]*room // by their first names
+	aliases   map[protocol.RoomID]*room // by their other names
 	addresses addresses
 	away      int       // members without a connection
 	recovery  *recovery // nil: over, or there is none
@@ -111,6 +112,7 @@ func New(c Config) (*Server, error) {
 		ctx:      ctx, cancel: cancel,
 		sessions: make(map[*session]struct{}),
 		rooms:    make(map[protocol.RoomID]*room),
+		aliases:  make(map[protocol.RoomID]*room),
 		addresses: addresses{
 			maxOpen: limits.AddressOpen, perSecond: limits.AddressRate, maxTable: limits.Addresses,
 			loopbackFree: c.LoopbackUnlimited,
@@ -192,12 +194,18 @@ func (s *Server) Kick(ctx context.Context, id protocol.RoomID, conn protocol.Con
 	if m == nil || !s.evictKicked(m) {
 		return false, nil
 	}
+	return true, s.expel(ctx, m)
+}
+
+// expel ends the media of a member that evictKicked took out, at once, and all
+// else.
+func (s *Server) expel(ctx context.Context, m *member) error {
 	err := s.media.Kick(ctx, m.room.name, m.name)
 	s.dismiss(m, false)
-	if err != nil && !gone(err) {
-		return true, err
+	if gone(err) {
+		return nil
 	}
-	return true, nil
+	return err
 }
 
 // evictKicked takes a member out and ends its connection. The caller dismisses
@@ -238,30 +246,39 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// acquire finds or makes the room of a connect and counts one more user of it.
+// acquire finds or makes the room of a connect, which may be its newest name
+// only, and counts one more user of it.
 func (s *Server) acquire(c *protocol.Connect) (*room, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.roomOf(c)
+	id := c.Room
+	if r := s.named(id); r != nil {
+		if r.newest().id != id {
+			return nil, &refusal{id: &c.ID, code: protocol.CodeLinkReplaced, text: "the room has a newer link", fatal: true}
+		}
+		id = r.id
+	}
+	return s.roomOf(id, c.ID)
 }
 
-// roomOf is acquire with s.mu held.
-func (s *Server) roomOf(c *protocol.Connect) (*room, *refusal) {
+// roomOf finds or makes a room by its first name, for a request, and counts one
+// more user of it. s.mu is held.
+func (s *Server) roomOf(id protocol.RoomID, request uint32) (*room, *refusal) {
 	if s.closing {
-		return nil, &refusal{id: &c.ID, code: protocol.CodeShutdown, text: "the service stops", fatal: true}
+		return nil, &refusal{id: &request, code: protocol.CodeShutdown, text: "the service stops", fatal: true}
 	}
-	r := s.rooms[c.Room]
+	r := s.rooms[id]
 	if r == nil {
 		if len(s.rooms) >= s.limits.Rooms {
-			return nil, &refusal{id: &c.ID, code: protocol.CodeBusy, text: "no more rooms", fatal: true}
+			return nil, &refusal{id: &request, code: protocol.CodeBusy, text: "no more rooms", fatal: true}
 		}
 		now := time.Now()
-		r = newRoom(c.Room, s.resumeKey, s.counters, s.log, now)
-		if s.recovery != nil && s.recovery.awaits(c.Room) {
+		r = newRoom(id, s.resumeKey, s.counters, s.log, now)
+		if s.recovery != nil && s.recovery.awaits(id) {
 			r.next = newcomersLeaf(now)
 			r.group.Recover()
 		}
-		s.rooms[c.Room] = r
+		s.rooms[id] = r
 	}
 	r.refs++
 	return r, nil
@@ -278,6 +295,9 @@ func (s *Server) release(r *room) {
 func (s *Server) unref(r *room) {
 	if r.refs--; r.refs == 0 {
 		delete(s.rooms, r.id)
+		for _, n := range r.names {
+			delete(s.aliases, n.id)
+		}
 		r.close()
 	}
 }
@@ -309,7 +329,7 @@ func (s *Server) admit(by *session, c *protocol.Connect) (*member, *refusal) {
 		undo()
 		return nil, refused
 	}
-	m := s.newMember(r, by, c, ticket{leaf: -1, grant: g})
+	m := s.newMember(r, by, c, ticket{leaf: -1, grant: g, ordinal: s.ordinal(r, c.Room)})
 	s.running.Add(1) // its session runs, so the counter is not zero
 	if refused := r.join(m, c.ID, s.welcome(m), s.sealer(m, now)); refused != nil {
 		s.running.Done()
@@ -327,6 +347,7 @@ func (s *Server) admit(by *session, c *protocol.Connect) (*member, *refusal) {
 func (s *Server) newMember(r *room, by *session, c *protocol.Connect, t ticket) *member {
 	m := &member{
 		room: r, conn: c.ConnID, name: c.ConnID.String(), leaf: t.leaf, grant: t.grant, session: by,
+		entry:  roomName{c.Room, t.ordinal},
 		outbox: outbox{maxFrames: s.limits.ResumeMessages, maxBytes: s.limits.ResumeBytes},
 	}
 	m.negotiation = newNegotiation(s, m)
@@ -341,7 +362,8 @@ func (s *Server) welcome(m *member) *protocol.Welcome {
 // sealer makes a member's resume token.
 func (s *Server) sealer(m *member, now time.Time) func(leaf int) string {
 	return func(leaf int) string {
-		return s.resumeKey.seal(m.room.id, m.conn, ticket{leaf: leaf, grant: m.grant}, now)
+		t := ticket{leaf: leaf, grant: m.grant, room: m.room.id, ordinal: m.entry.ordinal}
+		return s.resumeKey.seal(m.entry.id, m.conn, t, now)
 	}
 }
 

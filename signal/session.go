@@ -385,9 +385,29 @@ func (s *session) request(st admitted, msg protocol.ClientMessage) error {
 		n.want(s, m)
 	case *protocol.Mute:
 		n.mute(s, m)
+	case *protocol.Evict:
+		if r := s.server.hostEvicts(st.member, s, m); r != nil {
+			return r
+		}
+	case *protocol.Alias:
+		return s.alias(st, m)
 	case *protocol.Leave:
 		return errLeft
 	}
+	return nil
+}
+
+// alias gives the room another name.
+func (s *session) alias(st admitted, a *protocol.Alias) error {
+	err := protocol.VerifyAlias(a, s.host, s.nonce[:], st.member.conn)
+	var refused *protocol.DecodeError
+	if errors.As(err, &refused) {
+		return &refusal{id: &a.ID, code: refused.Code, text: refused.Err.Error()}
+	}
+	if r := s.server.alias(st.member, s, a); r != nil {
+		return r
+	}
+	s.send(&protocol.Done{ID: a.ID})
 	return nil
 }
 

@@ -80,21 +80,21 @@ func (r *reading) next() bool {
 func (e *Estimator) status(seq, symbol uint16, r *reading) int64 {
 	received := symbol != rtcp.TypeTCCPacketNotReceived
 	timed := received && symbol != rtcp.TypeTCCPacketReceivedWithoutDelta && r.next()
-	s := &e.sent[seq%history]
+	s := e.slot(seq)
 	if s.seq != seq || s.state == sentUnused || s.state == sentAcked {
 		return -1
 	}
 	if !received {
 		if s.state == sentWaiting {
 			s.state = sentLost
-			e.loss.add(s.probe, 1, 1)
+			e.loss.tell(s, true)
 		}
 		return -1
 	}
 	if s.state == sentLost { // it was only late
-		e.loss.add(s.probe, 0, -1)
+		e.loss.late(s)
 	} else {
-		e.loss.add(s.probe, 1, 0)
+		e.loss.tell(s, false)
 	}
 	s.state = sentAcked
 	if timed {

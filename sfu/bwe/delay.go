@@ -1,6 +1,7 @@
 package bwe
 
 import (
+	"math"
 	"time"
 
 	"sotto/sfu/unit"
@@ -34,6 +35,8 @@ const (
 	// The jitter is measured over groups so far apart that one does not hold the next one up, and may grow by devStep.
 	devLag  = 4
 	devStep = int64(5 * time.Millisecond)
+	// strayPart of the standard deviation is about the mean of the absolute one.
+	strayPart = 0.75
 
 	// settle is how long a cut needs to show, beside a round trip.
 	settle = int64(250 * time.Millisecond)
@@ -70,7 +73,9 @@ type delay struct {
 	bytes int64
 	group int64 // when the newest group began to be sent
 	raw   int64 // newest delay above the base
-	dev   int64 // how far the delay strays: the jitter of the path
+	// How far the delay strays from one group to the next, ns, and from a line through the last second, ms.
+	dev     int64
+	strayed float64
 
 	quiet int64        // what was sent before this time proves nothing: it left before the last cut took effect
 	cut   bool         // and the queue has not been gone since
@@ -143,7 +148,7 @@ func (d *delay) queue() int64 { return max(d.raw, 0) }
 // calm reports whether no queue is seen, explained or not.
 func (d *delay) calm() bool {
 	for i := int64(1); i <= min(d.n, 4); i++ {
-		if d.back(i).raw < calmQueue+2*d.dev {
+		if d.back(i).raw < calmQueue+2*d.jitter() {
 			return true
 		}
 	}
@@ -183,8 +188,8 @@ func (d *delay) judge(at int64, rtt time.Duration, loss float64) (v verdict, cap
 		return fine, 0
 	}
 	d.cut = d.cut && !d.calm()
-	standing := d.standing()
-	if !standing && !d.fast() && !d.trend() {
+	trend, standing := d.trend(), d.standing()
+	if !standing && !trend && !d.fast() {
 		return fine, 0
 	}
 	capacity = d.capacity()
@@ -215,7 +220,7 @@ func (d *delay) watch(at int64) {
 	if at-r.watched < wayWatch {
 		return
 	}
-	if r.high-r.low < wayRange+8*d.dev {
+	if r.high-r.low < wayRange+8*d.jitter() {
 		d.accept(r.low)
 		return
 	}
@@ -236,13 +241,14 @@ func (d *delay) fast() bool {
 	now, last := d.back(1).queue, d.back(2).queue
 	before := min(d.back(3).queue, d.back(4).queue, d.back(5).queue)
 	low := min(now, last)
-	return low > fastQueue+4*d.dev && low > before+fastRise && now > last-fastRise/2
+	return low > fastQueue+4*d.jitter() && low > before+fastRise && now > last-fastRise/2
 }
 
-// trend reports a line through the last second that has risen by more than the threshold, which grows with the jitter.
+// trend reports a line through the last second that has risen by more than the threshold, which grows with the jitter. How far
+// samples are from the line is a measure of it, too.
 func (d *delay) trend() bool {
 	newest := d.back(1)
-	var n, sumX, sumY, sumXX, sumXY float64
+	var n, sumX, sumY, sumXX, sumXY, sumYY float64
 	span := int64(0)
 	for i := int64(1); i <= min(d.n, samples); i++ {
 		s := d.back(i)
@@ -251,7 +257,7 @@ func (d *delay) trend() bool {
 		}
 		span = newest.sent - s.sent
 		x, y := float64(-span)/1e6, float64(s.queue)/1e6
-		n, sumX, sumY, sumXX, sumXY = n+1, sumX+x, sumY+y, sumXX+x*x, sumXY+x*y
+		n, sumX, sumY, sumXX, sumXY, sumYY = n+1, sumX+x, sumY+y, sumXX+x*x, sumXY+x*y, sumYY+y*y
 	}
 	if n < trendLeast || span < trendSpan/2 {
 		return false
@@ -262,9 +268,14 @@ func (d *delay) trend() bool {
 	}
 	slope := (n*sumXY - sumX*sumY) / spread
 	risen := slope * float64(span) / 1e6 // ms
-	least := float64(trendQueue+2*d.dev) / 1e6
-	return risen > least && float64(d.floor(3))/1e6 > least
+	apart := math.Sqrt(max(sumYY-sumY*sumY/n-slope*(sumXY-sumX*sumY/n), 0) / n)
+	d.strayed += (min(apart, 3*d.strayed+5) - d.strayed) / 16
+	jitter := float64(d.jitter()) / 1e6
+	return risen > float64(trendQueue)/1e6+4*max(jitter, strayPart*apart) && float64(d.floor(3))/1e6 > float64(trendQueue)/1e6+2*jitter
 }
+
+// jitter returns how far the delay strays.
+func (d *delay) jitter() int64 { return max(d.dev, int64(strayPart*d.strayed*1e6)) }
 
 // standing reports a queue that has not been empty for a while and does not shrink.
 func (d *delay) standing() bool {
@@ -277,7 +288,7 @@ func (d *delay) standing() bool {
 		}
 		oldest, least = s, min(least, s.queue)
 		if newest.sent-s.sent > standingSpan {
-			return least > standingQueue+d.dev && d.floor(3) > oldest.queue*4/5
+			return least > standingQueue+d.jitter() && d.floor(3) > oldest.queue*4/5
 		}
 	}
 	return false
@@ -288,7 +299,7 @@ func (d *delay) level() bool {
 	newest := d.back(1)
 	for i := int64(2); i <= min(d.n, samples); i++ {
 		if s := d.back(i); newest.sent-s.sent > standingSpan {
-			return d.floor(3) < s.queue+levelRise+d.dev
+			return d.floor(3) < s.queue+levelRise+d.jitter()
 		}
 	}
 	return false

@@ -31,8 +31,11 @@ const (
 	// DefaultMax is more than a full grid of tiles needs.
 	DefaultMax = 20 * unit.Mbps
 
-	// history is how many sent packets are remembered: more than a second at 10 Mbit/s. A power of two.
-	history = 2048
+	// history is how many sent packets are remembered at most: more than a second at 10 Mbit/s. It begins with
+	// firstHistory, enough for a stream of 1.5 Mbit/s, and doubles while it holds less than historySpan. Powers of two.
+	history      = 2048
+	firstHistory = 512
+	historySpan  = 2 * time.Second
 
 	silence = 1500 * time.Millisecond // without feedback, while sending: halve
 	// silentPackets are sent at least before silence means anything.
@@ -73,7 +76,7 @@ type sent struct {
 }
 
 // Estimator is the path to one subscriber. Not safe for concurrent use. It allocates its history with the first packet
-// and nothing later.
+// and where the rate outgrows it, and nothing else.
 type Estimator struct {
 	cfg   Config
 	epoch time.Time
@@ -122,11 +125,15 @@ func (e *Estimator) Estimate() Estimate { return e.est }
 // being sent. Numbers are consecutive.
 func (e *Estimator) OnSent(now time.Time, seq uint16, size int, probe uint8) {
 	if e.sent == nil {
-		e.sent = make([]sent, history)
+		e.sent = make([]sent, firstHistory)
 		e.epoch, e.idleAt = now, now
 	}
 	at := int64(now.Sub(e.epoch))
-	s := &e.sent[seq%history]
+	s := e.slot(seq)
+	if s.state != sentUnused && at-s.at < int64(historySpan) && len(e.sent) < history {
+		e.remember()
+		s = e.slot(seq)
+	}
 	*s = sent{
 		at: at, seq: seq, size: uint16(min(size, 1<<16-1)), state: sentWaiting, probe: probe,
 		expect: uint16(min(e.model.add(at, size, e.est.Keep)/int64(time.Millisecond), 1<<16-1)),
@@ -134,6 +141,20 @@ func (e *Estimator) OnSent(now time.Time, seq uint16, size int, probe uint8) {
 	e.sinceFeedback++
 	if probe != 0 {
 		e.probe.sent(s)
+	}
+}
+
+// slot is where a number is remembered.
+func (e *Estimator) slot(seq uint16) *sent { return &e.sent[int(seq)&(len(e.sent)-1)] }
+
+// remember doubles the history.
+func (e *Estimator) remember() {
+	former := e.sent
+	e.sent = make([]sent, 2*len(former))
+	for i := range former {
+		if s := &former[i]; s.state != sentUnused {
+			*e.slot(s.seq) = *s
+		}
 	}
 }
 
@@ -177,7 +198,12 @@ func (e *Estimator) judge(at time.Duration) {
 		e.rate = max(e.rate, unit.Bitrate(float64(capacity)*besideRival))
 	case fine:
 	}
-	if over := e.loss.evaluate(int64(at), e.delay.calm()); over {
+	calm := e.delay.calm()
+	if from := e.loss.vain(int64(at), e.est.Acked, calm); from != 0 {
+		e.loss.rate, e.rate, e.proven = max(e.loss.rate, from), max(e.rate, from), max(e.proven, from)
+	}
+	if over := e.loss.evaluate(int64(at), calm); over {
+		e.loss.watch(int64(at), e.est.Keep, e.est.Acked)
 		e.loss.rate = max(unit.Bitrate(float64(min(e.est.Acked, e.est.Keep))*afterLoss), e.cfg.Min)
 		e.lower(e.rate)
 		e.proven = min(e.proven, e.loss.rate)

@@ -173,6 +173,27 @@ func TestEstimator_doesNotAllocate(t *testing.T) {
 	}
 }
 
+// The history grows with the rate, keeps what it holds, and stops.
+func TestEstimator_historyGrowsWithTheRate(t *testing.T) {
+	for _, test := range []struct{ perSecond, want int }{{50, firstHistory}, {180, firstHistory}, {400, 2 * firstHistory}, {2000, history}, {20_000, history}} {
+		e, now := New(Config{}), start
+		seq := uint16(65000) // over the wrap
+		for range 3 * test.perSecond {
+			now = now.Add(time.Second / time.Duration(test.perSecond))
+			e.OnSent(now, seq, 1000, 0)
+			seq++
+		}
+		if len(e.sent) != test.want {
+			t.Errorf("%d packets/s: history of %d, want %d", test.perSecond, len(e.sent), test.want)
+		}
+		for back := range uint16(min(len(e.sent), 3*test.perSecond)) {
+			if s := e.slot(seq - 1 - back); s.state != sentWaiting || s.seq != seq-1-back {
+				t.Fatalf("%d packets/s: the packet %d before the last is forgotten", test.perSecond, back)
+			}
+		}
+	}
+}
+
 func BenchmarkEstimator_forgedFeedback(b *testing.B) {
 	e := New(Config{})
 	for n := range uint16(history) {

@@ -17,13 +17,20 @@ const (
 	// what retransmission can still repair; nobody gains by sending into a path that loses more.
 	tolerated   = 0.05
 	margin      = 0.03
-	maxInherent = 0.10
-	// deviations is how unlikely a ratio must be, with the tolerated loss, to count: less than one second in 700.
+	maxInherent = 0.25
+	// learn is the part of what is new that goes into the inherent loss, a window: a time constant of five seconds.
+	learn = 0.04
+	// deviations is how unlikely a ratio must be, with the tolerated loss, to count: less than one second in 700. Loss in
+	// bursts of b packets varies as if there were 2b-1 times fewer packets; burstMax bounds what a path may claim.
 	deviations = 3
+	burstMax   = 10
 	// lossRise is how fast a bound by loss goes away, a window.
 	lossRise = 1.1
-	// lossSettle is how long a cut needs to show.
+	// lossSettle is how long a cut needs to show. It was in vain if the rate fell to fallen of what it was and more than
+	// vainPart of the loss is still there.
 	lossSettle = int64(500 * time.Millisecond)
+	fallen     = 0.8
+	vainPart   = 0.6
 )
 
 // loss bounds the rate where a path drops packets without queueing them first: policers and very short queues. It learns what
@@ -33,27 +40,60 @@ type loss struct {
 	rate     unit.Bitrate
 	inherent float64
 	ratio    float64 // of the last second
+	burst    float64 // packets that are lost in a row, mean; below 1: not known
 
-	total, lost [lossWindows]int
-	n           int64
-	next        int64 // end of the window
-	quiet       int64
+	total, lost, runs [lossWindows]int
+	n                 int64
+	next              int64 // end of the window
+	quiet             int64
+	last              struct { // state of the newest packet told
+		seq  uint16
+		lost bool
+	}
+	cut lossCut
 }
 
-// add counts packets; probes are not media and do not count.
-func (l *loss) add(probe uint8, total, lost int) {
-	if probe != 0 {
+// lossCut is a cut that is being watched: whether the path loses less after it.
+type lossCut struct {
+	from, acked unit.Bitrate // before it; from 0: none
+	ratio       float64
+	at          int64
+}
+
+// tell counts a packet that arrived or was lost; probes are not media and do not count.
+func (l *loss) tell(s *sent, lost bool) {
+	if s.probe != 0 {
 		return
 	}
 	i := l.n % lossWindows
-	l.total[i] += total
-	l.lost[i] += lost
+	l.total[i]++
+	if lost {
+		l.lost[i]++
+		if !l.last.lost || s.seq != l.last.seq+1 {
+			l.runs[i]++
+		}
+	}
+	l.last.seq, l.last.lost = s.seq, lost
+}
+
+// late takes a loss back: the packet was only late.
+func (l *loss) late(s *sent) {
+	if s.probe == 0 {
+		l.lost[l.n%lossWindows]--
+	}
 }
 
 // forget drops what was counted.
 func (l *loss) forget(at int64) {
-	l.total, l.lost = [lossWindows]int{}, [lossWindows]int{}
+	l.total, l.lost, l.runs = [lossWindows]int{}, [lossWindows]int{}, [lossWindows]int{}
 	l.next = at + lossWindow
+}
+
+func sum(windows *[lossWindows]int) (n int) {
+	for _, w := range windows {
+		n += w
+	}
+	return max(n, 0)
 }
 
 // evaluate is called with every feedback and reports whether too much is lost.
@@ -62,32 +102,58 @@ func (l *loss) evaluate(at int64, calm bool) (over bool) {
 		return false
 	}
 	l.next = at + lossWindow
-	total, lost := 0, 0
-	for i := range l.total {
-		total, lost = total+l.total[i], lost+l.lost[i]
-	}
-	lost = max(lost, 0)
+	total, lost, runs := sum(&l.total), sum(&l.lost), sum(&l.runs)
 	l.n++
-	l.total[l.n%lossWindows], l.lost[l.n%lossWindows] = 0, 0
+	l.total[l.n%lossWindows], l.lost[l.n%lossWindows], l.runs[l.n%lossWindows] = 0, 0, 0
 	if total < lossPackets {
 		return false
 	}
-	l.ratio = float64(lost) / float64(total)
-	limit := max(l.inherent, tolerated) + margin
-	if n := float64(total); float64(lost) > n*limit+deviations*math.Sqrt(n*limit*(1-limit)) {
+	l.ratio = min(float64(lost)/float64(total), 1)
+	if runs > 0 {
+		l.burst += (min(float64(lost)/float64(runs), burstMax) - l.burst) * learn
+	}
+	if float64(lost) > l.limit(float64(total)) {
 		if at < l.quiet {
 			return false
 		}
 		l.quiet = at + lossSettle
-		l.forget(at)
 		return true
 	}
-	switch learned := min(l.ratio, maxInherent); {
-	case learned < l.inherent:
-		l.inherent += (learned - l.inherent) / 5
-	case calm:
-		l.inherent += (learned - l.inherent) / 20
+	if learned := min(l.ratio, maxInherent); calm || learned < l.inherent {
+		l.inherent += (learned - l.inherent) * learn
 	}
 	l.rate = unit.Bitrate(float64(l.rate) * lossRise)
 	return false
+}
+
+// limit returns how many of n packets may be lost.
+func (l *loss) limit(n float64) float64 {
+	p := max(l.inherent, tolerated) + margin
+	return n*p + deviations*math.Sqrt(n*p*(1-p)*(2*max(l.burst, 1)-1))
+}
+
+// watch notes a cut of the rate from from, while acked arrived.
+func (l *loss) watch(at int64, from, acked unit.Bitrate) {
+	if l.cut.from == 0 || at-l.cut.at > int64(lossWindows)*2*lossWindow {
+		l.cut = lossCut{from, acked, l.ratio, at}
+	}
+	l.forget(at)
+}
+
+// vain returns the rate before a cut that changed nothing about the loss, 0 if there is none. Such loss is the path's own.
+func (l *loss) vain(at int64, acked unit.Bitrate, calm bool) (from unit.Bitrate) {
+	c := &l.cut
+	if c.from == 0 || sum(&l.total) < lossPackets || float64(acked) > fallen*float64(c.acked) || at-c.at < int64(lossWindows)*lossWindow {
+		return 0
+	}
+	from, ratio := c.from, c.ratio
+	*c = lossCut{}
+	if !calm || l.ratio < vainPart*ratio {
+		return 0
+	}
+	l.inherent = max(l.inherent, min(l.ratio, maxInherent))
+	if l.ratio > maxInherent+margin {
+		return 0
+	}
+	return from
 }

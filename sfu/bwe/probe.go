@@ -100,14 +100,14 @@ func (e *Estimator) nextProbe(now time.Time) (Probe, time.Time) {
 		rate = max(rate, min(2*e.est.Change, unit.Bitrate(float64(p.all)*probeOver)))
 	}
 	rate = min(rate, probeStep*e.est.Keep, e.cfg.Max)
-	length := probeTime + 6*time.Duration(e.delay.dev)
+	length := probeTime + 6*time.Duration(e.delay.jitter())
 	knock := !p.climbing && !p.opened && !e.delay.rival.on
 	if e.delay.rival.on {
 		length = rivalTime
 	} else if knock {
-		length = 6 * time.Duration(e.delay.dev)
+		length = 6 * time.Duration(e.delay.jitter())
 	} else if over := rate - e.est.Keep; over > 0 {
-		fits := float64(probeQueue+2*time.Duration(e.delay.dev)) * float64(e.est.Keep) / float64(over)
+		fits := float64(probeQueue+2*time.Duration(e.delay.jitter())) * float64(e.est.Keep) / float64(over)
 		length = min(length, max(time.Duration(fits), probeLeast))
 	}
 	length = min(length, probeMax)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pion/rtcp"
 
+	"sotto/sfu/bwe"
 	"sotto/sfu/unit"
 )
 
@@ -20,7 +21,11 @@ const (
 	// failure takes one more, up to headroomMax, and each forgive without one gives it back.
 	headroom    = 1
 	headroomMax = 3
-	forgive     = time.Minute
+	forgive     = 2 * time.Minute
+
+	// repairLeast and repairMost bound the part of an estimate that is for retransmissions.
+	repairLeast = 0.1
+	repairMost  = 1.0 / 3
 )
 
 // climb decides when a subscriber may get more: down at once, up only on a rate that is proven and has held.
@@ -86,6 +91,12 @@ func (c *climb) settle(now time.Time) {
 	if c.failed > 0 && now.Sub(c.failure) > forgive {
 		c.failed, c.failure = c.failed-1, now
 	}
+}
+
+// repairBudget returns what retransmissions may take of an estimate: a tenth, and where the path loses more than it can repair
+// with that, twice what is lost, since retransmissions get lost as well.
+func repairBudget(est bwe.Estimate) unit.Bitrate {
+	return unit.Bitrate(min(max(2*est.Loss, repairLeast), repairMost) * float64(est.Keep))
 }
 
 // estimate lets time work on a subscriber's estimate, ten times a second.

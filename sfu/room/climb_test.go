@@ -49,7 +49,7 @@ func TestClimb_failedRisesWaitLonger(t *testing.T) {
 		now = now.Add(want * time.Second)
 	}
 	c.raised(now)
-	now = now.Add(trial + 1)
+	now = now.Add(riseWaitMax + 1) // as long as it was waited for
 	c.settle(now)
 	c.lowered(now) // the path got worse: no failure of the rise
 	if c.allowed(now) == 0 {
@@ -62,10 +62,32 @@ func TestClimb_failedRisesWaitLonger(t *testing.T) {
 	}
 }
 
-// What before asks for is what allowed needs, for any rate.
+// Each failure asks for more room above the next rise, and a minute without one for less.
+func TestClimb_failedRisesNeedMoreRoom(t *testing.T) {
+	c := climb{change: 800}
+	now := epoch
+	for _, want := range []unit.Bitrate{700, 600, 500, 500} {
+		now = now.Add(riseWaitMax)
+		if got := c.allowed(now); got != want {
+			t.Fatalf("may use %d of 800 after %d failures, want %d", got, c.failed, want)
+		}
+		c.raised(now)
+		c.lowered(now)
+	}
+	c.raised(now)
+	for _, want := range []unit.Bitrate{500, 600, 700, 700} {
+		if got := c.allowed(now.Add(riseWaitMax)); got != want {
+			t.Fatalf("may use %d of 800, want %d", got, want)
+		}
+		now = now.Add(forgive + 1)
+		c.settle(now)
+	}
+}
+
+// What before asks for is what allowed needs, for any rate and any number of failures.
 func TestClimb_beforeIsTheInverseOfAllowed(t *testing.T) {
 	for rate := unit.Bitrate(1); rate < 20*unit.Mbps; rate = rate*3/2 + 7 {
-		c := climb{}
+		c := climb{failed: int(rate % 3)}
 		c.change = c.before(rate)
 		if got := c.allowed(epoch); got < rate || got > rate+2 {
 			t.Fatalf("%d allowed where %d is needed", got, rate)

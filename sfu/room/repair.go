@@ -67,7 +67,7 @@ func (r *Room) onNACK(now time.Time, p *peer, n *rtcp.TransportLayerNack, asked 
 		r.stats.FeedbackInvalid++
 		return asked
 	}
-	p.repairs.rate = p.estimator.Estimate().Keep / 10
+	p.repairs.rate = repairBudget(p.estimator.Estimate())
 	for _, pair := range n.Nacks {
 		seq, rest := pair.PacketID, pair.LostPackets
 		for more := true; more; {
@@ -99,6 +99,9 @@ func (r *Room) repair(now time.Time, s *slot, seq uint16, out *Batch) bool {
 		return false
 	}
 	p := s.peer
+	if s.repaired == nil { // most slots never lose a packet
+		s.repaired = make([]repaired, repairMemory)
+	}
 	memory := &s.repaired[seq%repairMemory]
 	if memory.seq == seq && !memory.at.IsZero() && now.Sub(memory.at) < max(p.rtt, minRepairGap) {
 		return false // on its way

@@ -36,10 +36,13 @@ type slot struct {
 	abandoned   uint16
 	abandonedAt time.Time
 
-	repaired [repairMemory]struct {
-		seq uint16
-		at  time.Time
-	}
+	repaired []repaired // nil before the first; repairMemory of them by number
+}
+
+// repaired says when a packet was sent again.
+type repaired struct {
+	seq uint16
+	at  time.Time
 }
 
 // heard is what a reception report said, and how many packets had been sent then.

@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -71,6 +73,37 @@ func TestVerifyConnect_sharedVectors(t *testing.T) {
 			if err := VerifyConnect(&changed, bad.host, bad.nonce); codeOf(t, err) != bad.want {
 				t.Errorf("%d: %s: %v, want %s", i, name, err, bad.want)
 			}
+		}
+	}
+}
+
+func TestVerifyAlias(t *testing.T) {
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const host = "meet.example"
+	nonce, conn := []byte("nonce of sixteen"), ConnID{1}
+	good := Alias{Room: RoomOf(public), LinkPub: Bytes(public), LinkSig: ed25519.Sign(key, AliasSigned(host, nonce, conn))}
+	for name, c := range map[string]struct {
+		change func(a *Alias)
+		host   string
+		conn   ConnID
+		good   bool
+	}{
+		"good":                {func(*Alias) {}, host, conn, true},
+		"another host":        {func(*Alias) {}, "evil.example", conn, false},
+		"another connection":  {func(*Alias) {}, host, ConnID{2}, false},
+		"another room":        {func(a *Alias) { a.Room[0] ^= 1 }, host, conn, false},
+		"no key":              {func(a *Alias) { a.LinkPub = nil }, host, conn, false},
+		"a connect's":         {func(a *Alias) { a.LinkSig = ed25519.Sign(key, ConnectSigned(host, nonce, conn)) }, host, conn, false},
+		"of another nonce":    {func(a *Alias) { a.LinkSig = ed25519.Sign(key, AliasSigned(host, []byte("another nonce"), conn)) }, host, conn, false},
+		"signature of nobody": {func(a *Alias) { a.LinkSig = make([]byte, 64) }, host, conn, false},
+	} {
+		a := good
+		c.change(&a)
+		if err := VerifyAlias(&a, c.host, nonce, c.conn); c.good != (err == nil) || err != nil && codeOf(t, err) != CodeAliasRefused {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import { arrange, arrangeFocus } from "./layout.ts";
 import type { Source } from "./protocol.ts";
 import { hasLive, type Member } from "./roster.ts";
 import type { Speakers } from "./speaker.ts";
-import { Tile } from "./tile.ts";
+import { Tile, type Shown } from "./tile.ts";
 import { featuredPriority, speakerPriority, videoPriority, type TileView } from "./wishes.ts";
 
 const gap = 10;
@@ -56,15 +56,15 @@ export class Grid {
     document.addEventListener("visibilitychange", this.visibility);
   }
 
-  /** update shows these people; trackOf gives the track of the slot a source is in. */
-  update(members: readonly Member[], trackOf: (connId: string, source: Source) => MediaStreamTrack | null): void {
+  /** update shows these people; shownOf gives what comes of a source. */
+  update(members: readonly Member[], shownOf: (connId: string, source: Source) => Shown): void {
     const keep = new Set<string>();
     for (const member of members) {
       for (const source of pictures(member)) {
         const key = `${member.connId} ${source}`;
         keep.add(key);
         const tile = this.tiles.get(key) ?? this.add(key, new Tile(member, source, () => this.pin(key)));
-        tile.update(member, trackOf(member.connId, source));
+        tile.update(member, shownOf(member.connId, source));
       }
     }
     for (const [key, tile] of this.tiles) {

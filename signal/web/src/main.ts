@@ -17,6 +17,7 @@ import type { Participant } from "./session.ts";
 import type { StatsSource } from "./stats_panel.ts";
 import { messageScreen, problemScreen, startScreen } from "./start_screen.ts";
 import { TestHooks } from "./test_hooks.ts";
+import type { Shown } from "./tile.ts";
 
 const hooks = SOTTO_TEST_HOOKS ? new TestHooks() : null;
 
@@ -113,11 +114,11 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
   const render = (change: RosterChange): void => {
     const session = call.session;
     if (!session) return;
-    const trackOf = (connId: string, source: Source): MediaStreamTrack | null => {
-      const mid = session.slots.midOf(connId, source);
-      return mid === undefined ? null : (session.media.track(mid) ?? null);
+    const shownOf = (connId: string, source: Source): Shown => {
+      const slot = session.slots.of(connId, source);
+      return { track: slot ? (session.media.track(slot.mid) ?? null) : null, paused: slot?.paused ?? "" };
     };
-    screen.people(session.roster.all(), change, trackOf, session.media.audioTracks());
+    screen.people(session.roster.all(), change, shownOf, session.media.audioTracks());
   };
   const membership = new Membership({
     link: ({ roomId, secret, gen }) => {

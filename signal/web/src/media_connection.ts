@@ -4,8 +4,9 @@
 
 import type { Source, TransformOptions } from "../../../e2ee/js/src/messages.ts";
 import { chooseExtensions, orderCodecs, sendCodec } from "./codecs.ts";
+import type { Wanted } from "./protocol.ts";
 import type { ShareSource } from "./screen_share.ts";
-import { layeringFor, layersFor, screenEncodings, type Layering } from "./simulcast.ts";
+import { everyLayer, layeringFor, layersFor, screenEncodings, type Layering } from "./simulcast.ts";
 import { poolSize } from "./slots.ts";
 
 export interface OfferedTrack {
@@ -41,6 +42,10 @@ export class MediaConnection {
   /** What each video source is sent in, by the last answer. */
   private readonly codecs = new Map<Source, string>();
   private layering: Layering = "simulcast";
+  /** How many layers of each own source anybody wants; of one that is missing, all. */
+  private readonly wanted = new Map<Source, number>();
+  private cameraTrack: MediaStreamTrack | null = null;
+  private configuration: Promise<void> = Promise.resolve();
   private negotiation: Promise<void> = Promise.resolve();
   private watchdog: number | undefined;
   private closed = false;
@@ -66,8 +71,17 @@ export class MediaConnection {
 
   /** setCamera sends this track, with the layers that fit its size. */
   async setCamera(track: MediaStreamTrack | null): Promise<void> {
-    await this.setLayers(track);
+    this.cameraTrack = track;
+    await this.configure();
     await this.camera.sender.replaceTrack(track);
+  }
+
+  /** restrict stops what nobody wants of the own sources and starts what somebody wants again. Sound goes on in any case. */
+  restrict(tracks: readonly Wanted[]): void {
+    this.wanted.clear();
+    for (const { source, layers } of tracks) this.wanted.set(source, layers);
+    void this.configure();
+    for (const { source, codec } of tracks) if (codec !== "") void this.useCodec(source, codec).catch(() => this.fail());
   }
 
   /** useCodec makes a source be sent in this codec, by an offer whose answer puts it first. */
@@ -78,16 +92,16 @@ export class MediaConnection {
     });
   }
 
-  private async setLayers(track: MediaStreamTrack | null): Promise<void> {
-    const { width = 0, height = 0 } = track?.getSettings() ?? {};
-    const layers = layersFor(width, height, this.layering);
-    const parameters = this.camera.sender.getParameters();
-    for (const encoding of parameters.encodings) {
-      const layer = layers.find((l) => l.rid === encoding.rid);
-      if (layer) Object.assign(encoding, layer);
-    }
-    // Before the first negotiation there may be nothing to set yet.
-    if (parameters.encodings.length > 0) await this.camera.sender.setParameters(parameters).catch(() => undefined);
+  /** configure brings the encodings of camera and screen to what is to be sent now, one change after the other. */
+  private configure(): Promise<void> {
+    this.configuration = this.configuration.then(async () => {
+      const { width = 0, height = 0 } = this.cameraTrack?.getSettings() ?? {};
+      const layers = layersFor(width, height, this.layering, this.wanted.get("camera"));
+      await setEncodings(this.camera.sender, (rid) => layers.find((l) => l.rid === rid) ?? {});
+      const screen = this.shared.get("screen");
+      if (screen) await setEncodings(screen.sender, () => ({ active: (this.wanted.get("screen") ?? everyLayer) > 0 }));
+    });
+    return this.configuration;
   }
 
   /**
@@ -232,7 +246,7 @@ export class MediaConnection {
     const layering = layeringFor(this.codecs.get("camera") ?? "", isFirefox(this.camera));
     if (layering === this.layering) return;
     this.layering = layering;
-    await this.setLayers(this.camera.sender.track);
+    await this.configure();
   }
 
   private senders(): [Source, RTCRtpTransceiver][] {
@@ -267,6 +281,15 @@ export class MediaConnection {
     this.close();
     this.lost();
   }
+}
+
+/** setEncodings changes the encodings of a sender, if that changes anything. Before the first negotiation there may be none yet. */
+async function setEncodings(sender: RTCRtpSender, change: (rid: string | undefined) => object): Promise<void> {
+  const parameters = sender.getParameters();
+  const before = JSON.stringify(parameters.encodings);
+  for (const encoding of parameters.encodings) Object.assign(encoding, change(encoding.rid));
+  if (JSON.stringify(parameters.encodings) === before) return;
+  await sender.setParameters(parameters).catch(() => undefined);
 }
 
 /** isFirefox: it has no control over header extensions, Chromium does. */

@@ -21,7 +21,12 @@ test("each message decodes", () => {
   assert.deepEqual(decodes({ type: "peer_joined", conn_id: "a", leaf: 255 }), { type: "peer_joined", connId: "a", leaf: 255 });
   assert.deepEqual(decodes({ type: "peer_left", conn_id: "a", reason: "gone" }), { type: "peer_left", connId: "a", reason: "gone" });
   assert.deepEqual(decodes({ type: "answer", id: 2, sdp: "v=0" }), { type: "answer", id: 2, sdp: "v=0" });
-  assert.deepEqual(decodes({ type: "slots", slots: [{ mid: "2", conn_id: "a", source: "mic" }] }), { type: "slots", slots: [{ mid: "2", connId: "a", source: "mic" }] });
+  assert.deepEqual(decodes({ type: "slots", slots: [{ mid: "2", conn_id: "a", source: "mic" }, { mid: "3", conn_id: "a", source: "camera", paused: "hidden" }] }), {
+    type: "slots", slots: [{ mid: "2", connId: "a", source: "mic", paused: "" }, { mid: "3", connId: "a", source: "camera", paused: "hidden" }],
+  });
+  assert.deepEqual(decodes({ type: "wanted", tracks: [{ source: "camera", layers: 2, codec: "vp8" }, { source: "screen", layers: 0 }] }), {
+    type: "wanted", tracks: [{ source: "camera", layers: 2, codec: "vp8" }, { source: "screen", layers: 0, codec: "" }],
+  });
   assert.deepEqual(decodes({ type: "error", code: "busy", message: "", fatal: true }), { type: "error", id: null, code: "busy", message: "", fatal: true });
 });
 
@@ -41,6 +46,10 @@ test("an empty list may be missing or null", () => {
 
 test("newer services may say more", () => {
   assert.deepEqual(decodes({ type: "chapter", n: 1 }), { type: "unknown" });
+  assert.deepEqual(decodes({ type: "slots", slots: [{ mid: "2", conn_id: "a", source: "camera", paused: "weather" }] }), {
+    type: "slots", slots: [{ mid: "2", connId: "a", source: "camera", paused: "publisher" }],
+  });
+  assert.deepEqual(decodes({ type: "wanted", tracks: [{ source: "hologram", layers: 1 }] }), { type: "wanted", tracks: [] });
   assert.deepEqual(decodes({ type: "peer_tracks", conn_id: "a", tracks: [{ source: "hologram", muted: false }, { source: "mic", muted: false, level: 3 }] }), {
     type: "peer_tracks", connId: "a", tracks: [{ source: "mic", muted: false }],
   });
@@ -56,6 +65,9 @@ test("what is not right is refused", () => {
   refuses({ type: "welcome", id: 1, leaf: 1, peers: Array(257).fill({ conn_id: "a", leaf: 0 }) }, /peers/);
   refuses({ type: "slots", slots: [{ mid: "1", conn_id: "a", source: "hologram" }] }, /source/);
   refuses({ type: "slots", slots: [null] }, /slot/);
+  refuses({ type: "slots", slots: [{ mid: "1", conn_id: "a", source: "mic", paused: 1 }] }, /paused/);
+  refuses({ type: "wanted", tracks: [{ source: "camera", layers: 9 }] }, /layers/);
+  refuses({ type: "wanted", tracks: [{ source: "camera" }] }, /layers/);
   refuses({ type: "answer", id: 1, sdp: "" }, /sdp/);
   refuses({ type: "peer_left", conn_id: 3 }, /conn_id/);
   refuses({ type: "error", code: "x", id: "1" }, /id/);

@@ -13,6 +13,7 @@ export const subprotocol = "sotto.v1";
 const maxPeers = 256;
 const maxSlots = 128;
 export const blobPath = /^\/blob\/[a-z0-9_-]{16,64}$/;
+const maxLayers = 8;
 const sources: readonly string[] = ["mic", "camera", "screen", "screen_audio"] satisfies Source[];
 
 export interface TrackState {
@@ -30,6 +31,18 @@ export interface Slot {
   mid: string;
   connId: string;
   source: Source;
+  /** Why no picture comes; "" while one comes. */
+  paused: Pause;
+}
+
+/** hidden: this client asked for it; bandwidth: not even the lowest layer fits; publisher: nothing is sent. */
+export type Pause = "" | "hidden" | "bandwidth" | "publisher";
+
+/** What anybody wants of an own source: how many of its layers, the lowest first, and in which codec; "" is any. */
+export interface Wanted {
+  source: Source;
+  layers: number;
+  codec: string;
 }
 
 /** Where the room's encrypted group stands. */
@@ -67,6 +80,7 @@ export type ServerMessage =
   | { type: "ticket"; group: GroupPosition; hostTag: string; ticket: string }
   | { type: "done"; id: number }
   | { type: "upload"; id: number; path: string; token: string }
+  | { type: "wanted"; tracks: Wanted[] }
   | { type: "error"; id: number | null; code: string; message: string; fatal: boolean }
   | { type: "unknown" };
 
@@ -149,6 +163,8 @@ export function decode(text: string): ServerMessage {
       return { type: "done", id: id(m) };
     case "upload":
       return { type: "upload", id: id(m), path: path(m), token: string(m, "token") };
+    case "wanted":
+      return { type: "wanted", tracks: wanted(m) };
     case "error":
       return {
         type: "error",
@@ -180,7 +196,27 @@ function path(m: Fields): string {
 
 function slot(value: unknown): Slot {
   const m = fields(value, "slot");
-  return { mid: string(m, "mid"), connId: string(m, "conn_id"), source: source(m) };
+  return { mid: string(m, "mid"), connId: string(m, "conn_id"), source: source(m), paused: pause(optionalString(m, "paused")) };
+}
+
+function pause(word: string): Pause {
+  switch (word) {
+    case "":
+    case "hidden":
+    case "bandwidth":
+      return word;
+    default:
+      return "publisher"; // another one is of a newer service
+  }
+}
+
+/** wanted skips sources that this client does not know. */
+function wanted(m: Fields): Wanted[] {
+  return list(m, "tracks", 16, (value) => {
+    const t = fields(value, "track");
+    const name = string(t, "source");
+    return isSource(name) ? { source: name, layers: integer(t, "layers", maxLayers), codec: optionalString(t, "codec") } : null;
+  }).filter((t) => t !== null);
 }
 
 /** tracks skips sources that this client does not know. */

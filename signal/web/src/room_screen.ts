@@ -18,6 +18,7 @@ import type { Source } from "./protocol.ts";
 import { nameOf, type Member, type RosterChange } from "./roster.ts";
 import { canShare, type ScreenShare } from "./screen_share.ts";
 import { StatsPanel, type StatsSource } from "./stats_panel.ts";
+import type { Shown } from "./tile.ts";
 import { AudioOutput, showTrack } from "./video.ts";
 import type { TileView } from "./wishes.ts";
 
@@ -133,11 +134,11 @@ export class RoomScreen {
       membership.onNotice((n) => this.notice(n)),
     );
     render();
-    this.people([], { changed: true }, () => null, []);
+    this.people([], { changed: true }, () => ({ track: null, paused: "" }), []);
   }
 
   /** people shows who is here; audioTracks are those of all audio receivers. */
-  people(members: readonly Member[], change: RosterChange, trackOf: (connId: string, source: Source) => MediaStreamTrack | null, audioTracks: readonly MediaStreamTrack[]): void {
+  people(members: readonly Member[], change: RosterChange, shownOf: (connId: string, source: Source) => Shown, audioTracks: readonly MediaStreamTrack[]): void {
     this.grid.update(members, trackOf);
     this.grid.hands(this.membership.hands);
     this.audio.show(audioTracks);

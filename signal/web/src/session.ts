@@ -205,6 +205,9 @@ export class Session {
       case "slots":
         if (!this.mediaPending) this.fill(m.slots);
         break;
+      case "wanted":
+        if (!this.mediaPending) this.media.restrict(m.tracks);
+        break;
       case "peer_joined":
         this.worker.post({ type: "peer_joined", connId: m.connId });
         this.people(this.roster.apply(m));

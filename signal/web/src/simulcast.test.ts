@@ -11,6 +11,16 @@ test("a picture has as many layers as Chromium sends of its size, the best one w
   assert.deepEqual(scales(320, 180), [1]);
 });
 
+test("only what is wanted is active", () => {
+  const active = (wanted: number, width = 1280, height = 720): boolean[] => layersFor(width, height, "simulcast", wanted).map((l) => l.active);
+  assert.deepEqual(active(3), [true, true, true]);
+  assert.deepEqual(active(1), [true, false, false]);
+  assert.deepEqual(active(0), [false, false, false]);
+  assert.deepEqual(active(8), [true, true, true]);
+  assert.deepEqual(active(3, 640, 360), [true, true, false]);
+  assert.deepEqual(layersFor(1280, 720, "svc", 0).map((l) => l.active), [false, false, false]);
+});
+
 test("layers inside one encoding, or one layer, leave one encoding, of the whole picture and rate", () => {
   for (const layering of ["svc", "single"] as const) {
     const layers = layersFor(1280, 720, layering);

@@ -23,8 +23,14 @@ const temporalLayers = "L1T3";
 const allLayers = "L3T3_KEY";
 const topBitrate = 1_700_000;
 
-/** layersFor gives the layers for a picture of this size; 0 x 0 means not known yet. */
-export function layersFor(width: number, height: number, layering: Layering = "simulcast"): Layer[] {
+/** As many layers as there can be. */
+export const everyLayer = 3;
+
+/**
+ * layersFor gives the layers for a picture of this size; 0 x 0 means not known
+ * yet. Of its layers only those that are wanted are active, the lowest first.
+ */
+export function layersFor(width: number, height: number, layering: Layering = "simulcast", wanted = everyLayer): Layer[] {
   const area = width * height;
   const most = layering === "simulcast" ? 3 : 1;
   const count = Math.min(most, area === 0 || area >= threeLayers ? 3 : area >= twoLayers ? 2 : 1);
@@ -32,7 +38,7 @@ export function layersFor(width: number, height: number, layering: Layering = "s
     rid,
     scaleResolutionDownBy: Math.max(1, 2 ** (count - 1 - index)),
     maxBitrate: most === 1 ? topBitrate : maxBitrate,
-    active: index < count,
+    active: index < Math.min(count, wanted),
     scalabilityMode: layering === "svc" ? allLayers : temporalLayers,
   });
   return [layer(0, "q", 150_000), layer(1, "h", 500_000), layer(2, "f", topBitrate)];
@@ -49,5 +55,8 @@ export function layeringFor(codec: string, isFirefox: boolean): Layering {
 }
 
 // One layer: a screen that is scaled down cannot be read. Frames are few while
-// nothing moves, and the rest is for what does.
-export const screenEncodings: RTCRtpEncodingParameters[] = [{ maxBitrate: 2_500_000, maxFramerate: 30 }];
+// nothing moves, and the rest is for what does. With temporal layers the service
+// can take frames away where a path is narrow, and leave the picture as sharp.
+export const screenEncodings: (RTCRtpEncodingParameters & { scalabilityMode: string })[] = [
+  { maxBitrate: 2_500_000, maxFramerate: 30, scalabilityMode: temporalLayers },
+];

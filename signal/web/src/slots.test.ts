@@ -19,9 +19,10 @@ test("the pool grows in steps and never shrinks", () => {
 
 test("a list of slots replaces the one before", () => {
   const map = new SlotMap();
-  map.replace([{ mid: "2", connId: "a", source: "mic" }, { mid: "6", connId: "a", source: "camera" }]);
+  map.replace([{ mid: "2", connId: "a", source: "mic", paused: "" }, { mid: "6", connId: "a", source: "camera", paused: "bandwidth" }]);
   assert.equal(map.midOf("a", "camera"), "6");
-  map.replace([{ mid: "6", connId: "b", source: "camera" }]);
+  assert.equal(map.of("a", "camera")?.paused, "bandwidth");
+  map.replace([{ mid: "6", connId: "b", source: "camera", paused: "" }]);
   assert.equal(map.midOf("a", "camera"), undefined);
   assert.equal(map.midOf("b", "camera"), "6");
   assert.equal(map.all().length, 1);

@@ -22,9 +22,14 @@ export class SlotMap {
     this.slots = [...slots];
   }
 
-  /** mid of the slot that carries a person's source, if any does. */
+  /** of gives the slot that carries a person's source, if any does. */
+  of(connId: string, source: Source): Slot | undefined {
+    return this.slots.find((s) => s.connId === connId && s.source === source);
+  }
+
+  /** mid of that slot. */
   midOf(connId: string, source: Source): string | undefined {
-    return this.slots.find((s) => s.connId === connId && s.source === source)?.mid;
+    return this.of(connId, source)?.mid;
   }
 
   /** ownerOf names the connection whose source is in a slot. */

@@ -4,7 +4,7 @@ import type { PeerState } from "../../../e2ee/js/src/messages.ts";
 import { el, on, setText } from "./dom.ts";
 import { icon, type IconName } from "./icons.ts";
 import { hasLive, labelOf, monogramOf, type Member } from "./roster.ts";
-import type { Source } from "./protocol.ts";
+import type { Pause, Source } from "./protocol.ts";
 import { showTrack } from "./video.ts";
 
 const states: Record<PeerState, { icon: IconName; text: string }> = {
@@ -14,6 +14,21 @@ const states: Record<PeerState, { icon: IconName; text: string }> = {
 };
 
 const reactionMs = 4000;
+
+/** What is said over a picture that pauses; what is hidden nobody sees. */
+const pauses: Record<Pause, string> = {
+  "": "",
+  hidden: "",
+  bandwidth: "Paused: the connection is too slow",
+  publisher: "No picture arrives",
+};
+
+/** What a tile gets to show. */
+export interface Shown {
+  /** Of the slot that the source is in, if any. */
+  track: MediaStreamTrack | null;
+  paused: Pause;
+}
 
 export class Tile {
   readonly element: HTMLElement;
@@ -27,6 +42,7 @@ export class Tile {
   private readonly hand = el("span", { class: "hand", hidden: true }, icon("hand"), el("span", { class: "visually-hidden" }, "Hand raised"));
   private readonly reaction = el("span", { class: "flying", "aria-hidden": "true" });
   private readonly state = el("span", { class: "state" });
+  private readonly pause = el("p", { class: "pause" });
   private readonly pin: HTMLButtonElement;
   private shownState: PeerState | null = null;
   private reactionTimer: number | undefined;
@@ -47,6 +63,7 @@ export class Tile {
       { class: `tile tone-${member.leaf % 6}`, "data-conn-id": member.connId, "data-source": source, "data-leaf": String(member.leaf) },
       this.monogram,
       this.video,
+      this.pause,
       this.state,
       this.pin,
       el("p", { class: "plate" }, this.muted, this.hand, this.name),
@@ -55,7 +72,7 @@ export class Tile {
     on(this.element, "dblclick", (event) => {
       if (!this.pin.contains(event.target as Node)) pin();
     });
-    this.update(member, null);
+    this.update(member, { track: null, paused: "" });
   }
 
   /** mark shows what concerns the tile's place among the others. */
@@ -69,9 +86,10 @@ export class Tile {
     this.pin.setAttribute("aria-pressed", String(pinned));
   }
 
-  /** update shows what is known now. track is that of the slot this source is in, if any. */
-  update(member: Member, track: MediaStreamTrack | null): void {
+  /** update shows what is known now. */
+  update(member: Member, { track, paused }: Shown): void {
     const live = hasLive(member, this.source);
+    const pause = live ? pauses[paused] : ""; // a camera that is off is no pause
     const name = labelOf(member, this.source);
     setText(this.name, name);
     setText(this.monogram, monogramOf(member));
@@ -79,7 +97,10 @@ export class Tile {
     showTrack(this.video, track);
     this.element.classList.toggle("live", live && member.state === "encrypted");
     this.showState(member.state);
-    this.element.setAttribute("aria-label", [name, states[member.state].text, this.muted.hidden ? "" : "muted", live ? "" : "camera off"].filter(Boolean).join(", "));
+    setText(this.pause, pause);
+    this.pause.hidden = pause === "";
+    this.element.classList.toggle("paused", pause !== "");
+    this.element.setAttribute("aria-label", [name, states[member.state].text, this.muted.hidden ? "" : "muted", live ? pause : "camera off"].filter(Boolean).join(", "));
   }
 
   raise(hand: boolean): void {
