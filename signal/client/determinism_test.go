@@ -59,8 +59,8 @@ func meeting(t *testing.T, n int, loss float64) (lines []string, decoded, broken
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, loss)
 		defer c.close()
-		// Who comes takes its time to get into the group, and the keys that are drawn say who lets it in. From the start on
-		// everybody is in one epoch.
+		// Keys are drawn, and they say who lets whom into the group and when. Media starts when everybody is in one epoch: from
+		// there on all is determined.
 		start := time.Now().Add(time.Duration(n)*29_000_023 + 4*time.Second)
 		people := make([]*client.Participant, n)
 		witnesses := make([]*witness, n)
@@ -69,6 +69,7 @@ func meeting(t *testing.T, n int, loss float64) (lines []string, decoded, broken
 			cfg := c.config(i+1, client.Slots(n-1))
 			witnesses[i] = &witness{start: start, tracks: map[trackName]*record{}}
 			cfg.Observer = witnesses[i]
+			cfg.Phase += time.Until(start)
 			joining.Go(func() {
 				p, err := client.Join(t.Context(), cfg)
 				if err != nil {
