@@ -336,7 +336,7 @@ func (n *negotiation) demand(wanted []sfu.Wanted) {
 func (n *negotiation) tellWanted() {
 	msg := &protocol.Wanted{}
 	for _, w := range n.wanted {
-		msg.Tracks = append(msg.Tracks, protocol.WantedTrack{Source: protocol.Source(w.Source), Layers: w.Layers})
+		msg.Tracks = append(msg.Tracks, protocol.WantedTrack{Source: protocol.Source(w.Source), Layers: w.Layers, Codec: w.Codec})
 	}
 	n.wantedKnown = true
 	n.send(msg)

@@ -65,7 +65,7 @@ func options(changes []mls.Proposal, path bool) mls.CommitOptions {
 // post sends the pending commit.
 func (g *Group) post(now time.Time, out *Actions) {
 	p := g.pending
-	p.sentAt = now
+	p.sentAt, g.commits.askedAt = now, now
 	h := link.Header{Type: link.TypeCommit, Gen: g.gen, Group: g.at.Group, Slot: p.slot, Epoch: p.epoch}
 	envelope, err := g.sealer.Seal(h, p.committed.Message)
 	if err != nil {
@@ -86,6 +86,7 @@ func (g *Group) post(now time.Time, out *Actions) {
 		}
 	}
 	p.envelopes = append(p.envelopes, envelope)
+	g.commits.unanswered++
 	out.Send = append(out.Send, message)
 }
 
@@ -206,6 +207,7 @@ func (g *Group) refuseCommit(from link.ConnID, out *Actions) {
 
 // echo is an own commit that came back: the service has accepted it.
 func (g *Group) echo(now time.Time, h link.Header, data []byte, out *Actions) error {
+	g.commits.answered()
 	p := g.pending
 	if p == nil || h.Slot != p.slot || h.Slot != g.at.Slot || g.cur == nil || g.cur.number != p.epoch ||
 		!slices.ContainsFunc(p.envelopes, func(e []byte) bool { return bytes.Equal(e, data) }) {

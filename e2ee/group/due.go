@@ -17,10 +17,10 @@ const (
 	rankFirst = 100 * time.Millisecond
 	rankStep  = 300 * time.Millisecond
 	// Commits that only add follow each other not before addSpacing; in a rush,
-	// when the last one added several, not before rushSpacing, so that one epoch
-	// takes many in. Who has waited patience is not held up by either.
+	// when the last one added several, not before rushSpacing: what comes within
+	// two seconds takes five commits. Who has waited patience is not held up.
 	addSpacing  = 400 * time.Millisecond
-	rushSpacing = 600 * time.Millisecond
+	rushSpacing = 540 * time.Millisecond
 	rush        = 3
 	spacingStep = 150 * time.Millisecond
 	patience    = 1500 * time.Millisecond
@@ -48,7 +48,14 @@ type pace struct {
 	added     int       // by it
 	notBefore time.Time
 	stuck     int // refusals in a row
+	// unanswered counts the commits sent that were neither echoed nor refused
+	// yet: while there is one, an answer to a second could not be told from one to
+	// the first.
+	unanswered int
+	askedAt    time.Time
 }
+
+func (p *pace) answered() { p.unanswered = max(0, p.unanswered-1) }
 
 // followed notes a commit of anybody.
 func (p *pace) followed(now time.Time, s *sorted) {
@@ -102,6 +109,9 @@ func (g *Group) commitDue(now time.Time) (at time.Time, ok bool) {
 	}
 	if ok && at.Before(g.commits.notBefore) {
 		at = g.commits.notBefore
+	}
+	if late := g.commits.askedAt.Add(repostAfter); ok && g.commits.unanswered > 0 && at.Before(late) {
+		at = late // the answer is not coming any more
 	}
 	return at, ok
 }

@@ -254,6 +254,9 @@ func (g *Group) expire(now time.Time, out *Actions) {
 			}
 		}
 	}
+	if g.cur != nil && !g.doubt.on && len(g.invites) > 0 && now.Sub(g.admittedAt) >= inviteLife {
+		g.dropInvites()
+	}
 	for conn, at := range g.arrived {
 		if now.Sub(at) >= crossing {
 			delete(g.arrived, conn)

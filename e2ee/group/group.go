@@ -39,11 +39,12 @@ type Group struct {
 	openers     map[openerKey]*link.Opener
 
 	connected bool
-	ended     bool // removed for good
-	wasMember bool // has been in the group and fell out
-	unsettled bool // the service has been restarted and does not know its groups yet
-	roster    map[link.ConnID]bool
-	departed  recent // connections seen to leave
+	ended     bool                 // removed for good
+	wasMember bool                 // has been in the group and fell out
+	unsettled bool                 // the service has been restarted and does not know its groups yet
+	roster    map[link.ConnID]bool // others who are in the room
+	awaited   map[link.ConnID]bool // not back yet since the service was restarted
+	departed  recent               // connections seen to leave
 
 	grouped bool     // the room has a group
 	at      Position // of the room, if grouped; Slot counts what was received
@@ -107,6 +108,7 @@ func New(cfg Config) (*Group, error) {
 		cfg: cfg, keys: cfg.Link, gen: cfg.Gen, sealer: sealer,
 		openers:  make(map[openerKey]*link.Opener),
 		roster:   make(map[link.ConnID]bool),
+		awaited:  make(map[link.ConnID]bool),
 		departed: newRecent(maxUsed),
 		refused:  make(map[link.ConnID]bool),
 		used:     newRecent(maxUsed),

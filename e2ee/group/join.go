@@ -21,8 +21,10 @@ const (
 	// maxInvites bounds the key packages that an answer may still come to.
 	maxInvites = 4
 	// crossing is for how long after its admission a member's key package is
-	// taken for one that crossed the Welcome on its way.
-	crossing = time.Second
+	// taken for one that crossed the Welcome on its way, and inviteLife how long
+	// a new member keeps the keys of such a one, in case others do not.
+	crossing   = time.Second
+	inviteLife = 10 * time.Second
 	// clockSkew is how wrong the clocks of two members may be.
 	clockSkew = 24 * 3600
 )
@@ -262,8 +264,10 @@ func (g *Group) welcomed(now time.Time, h link.Header, data []byte, out *Actions
 		return err
 	}
 	var joined *mls.Joined
-	for i := len(g.invites) - 1; i >= 0 && joined == nil; i-- {
-		joined, err = mls.Join(g.config(), g.invites[i], message, nil)
+	used := len(g.invites)
+	for used > 0 && joined == nil {
+		used--
+		joined, err = mls.Join(g.config(), g.invites[used], message, nil)
 	}
 	if err != nil {
 		return err
@@ -273,8 +277,16 @@ func (g *Group) welcomed(now time.Time, h link.Header, data []byte, out *Actions
 		joined.Group.Erase()
 		return err
 	}
+	// Another one may still be answered, if it crossed this Welcome on its way.
+	g.invites[used].Erase()
+	g.invites = slices.Delete(g.invites, used, used+1)
 	g.renumber(e.policy.gen) // a fresh link does not say its generation
-	return g.admitted(now, e, out)
+	with := len(g.newcomers)
+	if err := g.admitted(now, e, out); err != nil {
+		return err
+	}
+	g.commits.addedAt, g.commits.added = now, with-len(g.newcomers)+1
+	return nil
 }
 
 // checkJoined looks at a group before it is entered: the one PSK is that of the
@@ -308,7 +320,6 @@ func (g *Group) admitted(now time.Time, e *epoch, out *Actions) error {
 		g.retire(now, g.cur, oldAfterAdd, out)
 	}
 	g.dropTask(taskInvite)
-	g.dropInvites()
 	g.inviteAt, g.inviteNum = time.Time{}, 0
 	g.admittedAt, g.lastPath = now, now
 	g.pending = nil
@@ -321,9 +332,8 @@ func (g *Group) admitted(now time.Time, e *epoch, out *Actions) error {
 		return err
 	}
 	for _, p := range e.people {
-		if g.dropNewcomer(p.Conn) { // added together with this client
-			g.arrived[p.Conn] = now
-		}
+		g.dropNewcomer(p.Conn)
+		g.arrived[p.Conn] = now // maybe: together with this client
 	}
 	if g.wasMember {
 		out.Notices = append(out.Notices, Notice{Code: NoticeRejoined})

@@ -33,13 +33,13 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 	if !g.connected {
 		return ErrOrder
 	}
+	g.commits.unanswered = 0
 	if lost {
-		for _, conn := range peers {
-			if err := g.addPeer(conn); err != nil {
-				return err
-			}
+		if err := g.awaitPeers(peers); err != nil {
+			return err
 		}
 		g.unsettled = at == nil
+		g.newcomers = nil // they ask again, if they still have to
 		if g.founding != nil {
 			g.founding.sent = false
 		}
@@ -65,6 +65,25 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 	return nil
 }
 
+// awaitPeers begins the roster anew after a restart of the service: it holds who
+// has come back, as all members see it, although some have not seen others
+// leave. Who was there before and may still come is not removed meanwhile.
+func (g *Group) awaitPeers(peers []link.ConnID) error {
+	before := g.roster
+	g.roster = make(map[link.ConnID]bool, len(peers))
+	for _, conn := range peers {
+		if err := g.addPeer(conn); err != nil {
+			g.roster = before
+			return err
+		}
+		delete(before, conn)
+	}
+	for conn := range before {
+		g.awaited[conn] = true
+	}
+	return nil
+}
+
 // PeerJoined adds a connection to the roster.
 func (g *Group) PeerJoined(now time.Time, conn link.ConnID, out *Actions) error {
 	if !g.connected {
@@ -73,7 +92,6 @@ func (g *Group) PeerJoined(now time.Time, conn link.ConnID, out *Actions) error 
 	if err := g.addPeer(conn); err != nil {
 		return err
 	}
-	delete(g.absent, conn)
 	g.run(now, out)
 	return nil
 }
@@ -83,13 +101,15 @@ func (g *Group) addPeer(conn link.ConnID) error {
 		return ErrRoster
 	}
 	g.roster[conn] = true
+	delete(g.awaited, conn)
+	delete(g.absent, conn)
 	return nil
 }
 
 // PeerLeft takes a connection from the roster. If it is a member, the group
 // removes it.
 func (g *Group) PeerLeft(now time.Time, conn link.ConnID, out *Actions) {
-	if g.roster[conn] {
+	if g.roster[conn] || g.awaited[conn] {
 		g.removePeer(now, conn)
 		g.run(now, out)
 	}
@@ -97,6 +117,7 @@ func (g *Group) PeerLeft(now time.Time, conn link.ConnID, out *Actions) {
 
 func (g *Group) removePeer(now time.Time, conn link.ConnID) {
 	delete(g.roster, conn)
+	delete(g.awaited, conn)
 	delete(g.refused, conn)
 	g.departed.add(conn[:])
 	g.dropNewcomer(conn)
@@ -121,15 +142,15 @@ func (g *Group) replaceRoster(now time.Time, all []link.ConnID) {
 	for _, conn := range all {
 		there[conn] = true
 	}
-	for conn := range g.roster {
-		if !there[conn] {
-			g.removePeer(now, conn)
+	for _, known := range []map[link.ConnID]bool{g.roster, g.awaited} {
+		for conn := range known {
+			if !there[conn] {
+				g.removePeer(now, conn)
+			}
 		}
 	}
 	for _, conn := range all {
-		if g.addPeer(conn) == nil { // else it is impossible, or one too many
-			delete(g.absent, conn)
-		}
+		_ = g.addPeer(conn) // one that is impossible is not there
 	}
 }
 
@@ -149,12 +170,16 @@ func (g *Group) Stale(now time.Time, at *Position, out *Actions) {
 	if !g.connected {
 		return
 	}
+	g.commits.answered()
 	if at == nil {
 		// No group, or not known yet after a restart: a Position follows.
 		g.unsettled = true
 		if g.founding != nil {
 			g.founding.sent = false
 		}
+		return
+	}
+	if g.commits.unanswered > 0 {
 		return
 	}
 	if g.pending != nil && g.grouped && *at == g.at {

@@ -125,7 +125,7 @@ func (g *Group) noteAbsent(now time.Time) {
 		}
 	}
 	for _, p := range g.cur.people {
-		if p.Conn == g.cfg.Conn || g.roster[p.Conn] {
+		if p.Conn == g.cfg.Conn || g.roster[p.Conn] || g.awaited[p.Conn] {
 			continue
 		}
 		if _, known := g.absent[p.Conn]; known {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"sotto/e2ee/link"
@@ -19,7 +20,7 @@ import (
 // world is a room in virtual time: clients, the service between them, and the
 // faults of both.
 type world struct {
-	t       testing.TB
+	t       *testing.T
 	now     time.Time
 	rng     *rand.Rand
 	events  eventHeap
@@ -32,7 +33,11 @@ type world struct {
 	epochs  map[epochName][16]byte
 	nonces  map[string]bool
 	sizes   map[link.Type]int // longest envelope
+	trace   bool              // log what clients hear
 }
+
+// start is when every world begins.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 type epochName struct {
 	gi     [16]byte
@@ -59,9 +64,11 @@ func (h *eventHeap) Pop() any {
 	return last
 }
 
-func newWorld(t testing.TB, seed uint64) *world {
+// newWorld makes everything random follow from seed.
+func newWorld(t *testing.T, seed uint64) *world {
+	cryptotest.SetGlobalRandom(t, seed)
 	w := &world{
-		t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), rng: rand.New(rand.NewPCG(seed, 1)),
+		t: t, now: start, rng: rand.New(rand.NewPCG(seed, 1)),
 		secret: link.NewSecret(), bases: map[string]link.ConnID{}, epochs: map[epochName][16]byte{}, nonces: map[string]bool{}, sizes: map[link.Type]int{},
 	}
 	w.keys = must(link.Derive(w.secret))
@@ -97,14 +104,14 @@ func (w *world) run(d time.Duration) {
 // until runs until the condition holds and fails the test if it takes longer.
 func (w *world) until(limit time.Duration, what string, ok func() bool) time.Duration {
 	w.t.Helper()
-	start := w.now
+	begin := w.now
 	for !ok() {
-		if w.now.Sub(start) >= limit {
+		if w.now.Sub(begin) >= limit {
 			w.t.Fatalf("%s: not within %v\n%s", what, limit, w.describe())
 		}
 		w.run(5 * time.Millisecond)
 	}
-	return w.now.Sub(start)
+	return w.now.Sub(begin)
 }
 
 func (w *world) describe() string {
@@ -114,8 +121,9 @@ func (w *world) describe() string {
 		if c.closed {
 			continue
 		}
-		fmt.Fprintf(&out, "%s: %v, epoch %d, slot %d, %d members, auth %x, doubt %+v, pending %v, newcomers %d, unsettled %v, notices %v\n",
-			c.name, c.g.State(), c.g.Epoch(), c.g.at.Slot, len(c.g.Members()), short(c.g.Authenticator()), c.g.doubt, c.g.pending != nil, len(c.g.newcomers), c.g.unsettled, c.notices)
+		fmt.Fprintf(&out, "%s: state %d, epoch %d, slot %d, %d members, auth %x, doubt %v %v %v, pending %v, newcomers %d, notices %v\n",
+			c.name, c.g.State(), c.g.Epoch(), c.g.at.Slot, len(c.g.Members()), short(c.g.Authenticator()), c.g.doubt.on, c.g.doubt.silent, c.g.doubt.ahead,
+			c.g.pending != nil, len(c.g.newcomers), c.notices[max(0, len(c.notices)-8):])
 	}
 	return out.String()
 }
@@ -360,10 +368,25 @@ func (c *client) scheduleTick(next time.Time) {
 }
 
 func (c *client) hears(data []byte) {
+	if c.w.trace {
+		h, _, _ := link.ParseEnvelope(data[8:])
+		before := c.g.Epoch()
+		defer func() {
+			if h.Type != link.TypeApp {
+				_ = 0
+				c.w.t.Logf("%v %s hears %d of %s slot %d epoch %d: epoch %d -> %d, slot %d, doubt %v", c.w.now.Sub(start), c.name, h.Type, c.w.nameOf(h.From), h.Slot, h.Epoch, before, c.g.Epoch(), c.g.at.Slot, c.g.doubt.on)
+			}
+		}()
+	}
 	seq := binary.BigEndian.Uint64(data)
 	c.lastSeq = seq
 	c.inbox = append(c.inbox, data)
-	c.do(func(out *Actions) { c.g.Envelope(c.w.now, data, out) })
+	c.do(func(out *Actions) {
+		err := c.g.Envelope(c.w.now, data, out)
+		if h, _, _ := link.ParseEnvelope(data[8:]); err != nil && c.w.trace && h.Type != link.TypeApp {
+			c.w.t.Logf("%v %s: %v", c.w.now.Sub(start), c.name, err)
+		}
+	})
 }
 
 // crash ends a client without a word; leave says goodbye.
@@ -391,6 +414,10 @@ func (c *client) drop() {
 // resume comes back.
 func (c *client) resume() {
 	c.broken = false
+	if c.g.State() == StateConnecting {
+		c.connect() // it was never in the room
+		return
+	}
 	c.send(func() { c.w.service.resume(c) })
 }
 
@@ -410,6 +437,15 @@ func (c *client) beat() {
 	c.w.at(time.Duration(c.w.rng.IntN(5000))*time.Millisecond, again)
 }
 
+func (w *world) nameOf(conn link.ConnID) string {
+	for _, c := range w.clients {
+		if c.conn == conn {
+			return c.name
+		}
+	}
+	return "?"
+}
+
 func (w *world) live() []*client {
 	return slices.DeleteFunc(slices.Clone(w.clients), func(c *client) bool { return c.closed })
 }
@@ -417,8 +453,12 @@ func (w *world) live() []*client {
 // agree reports whether exactly these clients are members, in one epoch.
 func agree(clients ...*client) bool {
 	for _, c := range clients {
-		if c.g.State() != StateMember || len(c.g.Members()) != len(clients) || !bytes.Equal(c.g.Authenticator(), clients[0].g.Authenticator()) ||
-			!slices.Equal(c.g.Members(), clients[0].g.Members()) {
+		if c.g.State() != StateMember || c.g.Epoch() != clients[0].g.Epoch() || len(c.g.cur.people) != len(clients) {
+			return false
+		}
+	}
+	for _, c := range clients {
+		if !bytes.Equal(c.g.Authenticator(), clients[0].g.Authenticator()) || !slices.Equal(c.g.Members(), clients[0].g.Members()) {
 			return false
 		}
 		for _, p := range c.g.Members() {
