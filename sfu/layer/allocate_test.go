@@ -13,15 +13,15 @@ const kbps = unit.Kbps
 
 // camera is a source with the usual three layers.
 func camera(priority uint8, want uint16, current int8) Source {
-	return Source{Priority: priority, Want: want, Current: current, Rungs: [MaxRungs]Rung{{150 * kbps, 180}, {500 * kbps, 360}, {1700 * kbps, 720}}}
+	return Source{Priority: priority, Want: want, Current: current, Steps: [MaxSteps]Step{{Rate: 150 * kbps, Height: 180}, {Rate: 500 * kbps, Height: 360}, {Rate: 1700 * kbps, Height: 720}}}
 }
 
 func budget(rate unit.Bitrate) Budget { return Budget{Keep: rate, Change: rate} }
 
 func TestAllocate(t *testing.T) {
 	withoutMiddle := camera(1, 720, Paused)
-	withoutMiddle.Rungs[1] = Rung{}
-	onlyTop := Source{Want: 180, Current: Paused, Rungs: [MaxRungs]Rung{2: {900 * kbps, 0}}}
+	withoutMiddle.Steps[1] = Step{}
+	onlyTop := Source{Want: 180, Current: Paused, Steps: [MaxSteps]Step{2: {Rate: 900 * kbps}}}
 	for _, test := range []struct {
 		name string
 		b    Budget
@@ -58,10 +58,47 @@ func TestAllocate(t *testing.T) {
 	}
 }
 
+// TestAllocate_fewerFrames: who is short of bandwidth loses frames before the picture, and a screen before its lines.
+func TestAllocate_fewerFrames(t *testing.T) {
+	face := func(priority uint8, want uint16, current int8) Source {
+		return Source{Priority: priority, Want: want, Current: current, Base: 2, Steps: [MaxSteps]Step{
+			{Rate: 60 * kbps, Short: true}, {Rate: 90 * kbps, Short: true}, {Rate: 150 * kbps, Height: 180},
+			{Rate: 500 * kbps, Height: 360}, {Rate: 1700 * kbps, Height: 720},
+		}}
+	}
+	screen := func(current int8) Source {
+		return Source{Priority: 9, Want: 1080, Current: current, Steps: [MaxSteps]Step{
+			{Rate: 800 * kbps, Short: true}, {Rate: 1200 * kbps, Short: true}, {Rate: 2000 * kbps, Height: 1080},
+		}}
+	}
+	for _, test := range []struct {
+		name string
+		b    Budget
+		src  []Source
+		want []int8
+	}{
+		{"all frames of the lowest layer are enough for a small tile", budget(5000 * kbps), []Source{face(1, 0, Paused), face(1, 180, Paused)}, []int8{2, 2}},
+		{"a picture with fewer frames instead of none", budget(70 * kbps), []Source{face(1, 720, 2)}, []int8{0}},
+		{"everybody's picture before anybody's frames", budget(200 * kbps), []Source{face(9, 720, 2), face(1, 720, 2), face(1, 720, 2)}, []int8{0, 0, 0}},
+		{"everybody's frames before anybody's lines", budget(550 * kbps), []Source{face(9, 720, 3), face(1, 180, 2)}, []int8{2, 2}},
+		{"a screen keeps its lines", budget(1300 * kbps), []Source{screen(2)}, []int8{1}},
+		{"a screen beside faces", budget(1000 * kbps), []Source{face(1, 360, 3), screen(2)}, []int8{2, 0}},
+		{"a face starts with all its frames", Budget{Keep: 300 * kbps}, []Source{face(1, 720, Paused)}, []int8{2}},
+		{"frames of a screen are raised on a proven rate alone", Budget{Keep: 3000 * kbps, Change: 1300 * kbps}, []Source{screen(0)}, []int8{1}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dst := make([]int8, len(test.src))
+			if Allocate(test.b, test.src, dst); !slices.Equal(dst, test.want) {
+				t.Errorf("steps %v, want %v", dst, test.want)
+			}
+		})
+	}
+}
+
 func cost(src []Source, rungs []int8) (sum unit.Bitrate) {
 	for i, r := range rungs {
 		if r != Paused {
-			sum += src[i].Rungs[r].Rate
+			sum += src[i].Steps[r].Rate
 		}
 	}
 	return sum
@@ -70,12 +107,14 @@ func cost(src []Source, rungs []int8) (sum unit.Bitrate) {
 func randomSources(rng *rand.Rand) []Source {
 	src := make([]Source, 1+rng.IntN(30))
 	for i := range src {
-		src[i] = Source{Priority: uint8(rng.IntN(4)), Want: uint16(rng.IntN(5) * 180), Current: int8(rng.IntN(4)) - 1}
+		src[i] = Source{
+			Priority: uint8(rng.IntN(4)), Want: uint16(rng.IntN(5) * 180), Current: int8(rng.IntN(MaxSteps+1)) - 1, Base: int8(rng.IntN(3)),
+		}
 		rate := unit.Bitrate(0)
-		for r := range MaxRungs {
+		for r := range MaxSteps {
 			rate += unit.Bitrate(1+rng.IntN(1000)) * kbps
 			if rng.IntN(5) > 0 {
-				src[i].Rungs[r] = Rung{rate, uint16(180 << r)}
+				src[i].Steps[r] = Step{rate, uint16(180 << r), rng.IntN(3) == 0}
 			}
 		}
 	}
@@ -97,7 +136,7 @@ func checkAllocation(b, more Budget, src []Source) error {
 		return fmt.Errorf("spent %d of %d, rungs cost %d", spent, b.Keep, cost(src, first))
 	}
 	for i, r := range first {
-		if r != Paused && src[i].Rungs[r].Rate <= 0 {
+		if r != Paused && src[i].Steps[r].Rate <= 0 {
 			return fmt.Errorf("source %d got rung %d, which is not sent", i, r)
 		}
 	}
@@ -108,7 +147,7 @@ func checkAllocation(b, more Budget, src []Source) error {
 			continue
 		}
 		if !slices.ContainsFunc(slices.Collect(indices(n)), func(k int) bool {
-			return richer[k] > first[k] && (src[k].Priority >= src[i].Priority || first[k] == Paused)
+			return richer[k] > first[k] && (src[k].Priority >= src[i].Priority || first[k] < max(src[k].Base, 0))
 		}) {
 			return fmt.Errorf("budget %v -> %v takes source %d from %d to %d and gives nothing to one before it", b, more, i, first[i], richer[i])
 		}

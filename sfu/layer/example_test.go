@@ -10,14 +10,14 @@ import (
 
 // Two cameras on 2 Mbit/s: the one in the large tile gets its top layer, the other keeps the lowest.
 func ExampleAllocate() {
-	rungs := [layer.MaxRungs]layer.Rung{
+	steps := [layer.MaxSteps]layer.Step{
 		{Rate: 150 * unit.Kbps, Height: 180},
 		{Rate: 500 * unit.Kbps, Height: 360},
 		{Rate: 1700 * unit.Kbps, Height: 720},
 	}
 	sources := []layer.Source{
-		{Priority: 1, Want: 360, Current: layer.Paused, Rungs: rungs},
-		{Priority: 2, Want: 720, Current: 0, Rungs: rungs},
+		{Priority: 1, Want: 360, Current: layer.Paused, Steps: steps},
+		{Priority: 2, Want: 720, Current: 0, Steps: steps},
 	}
 	targets := make([]int8, len(sources))
 	spent := layer.Allocate(layer.Budget{Keep: 2 * unit.Mbps, Change: 2 * unit.Mbps}, sources, targets)

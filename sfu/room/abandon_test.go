@@ -27,7 +27,7 @@ func TestRoom_abandonsALayerThatDoesNotFit(t *testing.T) {
 		t.Errorf("%d requests refused, want 1", got-refused)
 	}
 	at := w.now
-	w.room.target(w.now, slot, 0, &w.batch)
+	w.room.target(w.now, slot, point{0, layer.AllLayers}, &w.batch)
 	w.flush()
 	w.run(time.Second)
 	for _, f := range s.recv[0].frames {

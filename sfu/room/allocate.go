@@ -10,18 +10,13 @@ import (
 // allocateEvery is how long targets stay without a reason to change them: rates of layers drift.
 const allocateEvery = time.Second
 
-// What is assumed of a layer before it is measured or said.
-var (
-	guessedRate   = [layer.MaxRungs]unit.Bitrate{150 * unit.Kbps, 500 * unit.Kbps, 1700 * unit.Kbps}
-	guessedHeight = [layer.MaxRungs]uint16{180, 360, 720}
-)
-
 // allocScratch is the room's memory for allocations.
 type allocScratch struct {
 	slots   []*slot
 	sources []layer.Source
-	targets []int8 // that fit
-	wanted  []int8 // that are wanted
+	points  [][layer.MaxSteps]point // what the steps of the sources are
+	targets []int8                  // steps that fit
+	wanted  []int8                  // steps that are wanted
 }
 
 // unlimited is a budget that everything wanted fits.
@@ -31,23 +26,23 @@ var unlimited = layer.Budget{Keep: 1 << 50, Change: 1 << 50}
 func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 	p.dirty, p.allocAt = false, now.Add(allocateEvery)
 	a := &r.alloc
-	a.slots, a.sources = a.slots[:0], a.sources[:0]
+	a.slots, a.sources, a.points = a.slots[:0], a.sources[:0], a.points[:0]
 	var audio unit.Bitrate
 	for _, s := range p.slots {
 		switch {
 		case s.track == nil:
 		case s.wish.Paused:
-			r.target(now, s, layer.Paused, out)
+			r.target(now, s, paused, out)
 		case s.Kind == Audio:
-			r.target(now, s, 0, out)
+			r.target(now, s, point{0, layer.AllLayers}, out)
 			if st := s.track.streams[0]; st != nil && now.Sub(st.last) < liveFor {
 				audio += st.rate.rate(0)
 			}
 		case s.track.holding && s.sw.Current() < 0:
 			// Its first layer would be left for the next one a moment later.
 		default:
-			a.slots = append(a.slots, s)
-			a.sources = append(a.sources, s.track.ladder(s))
+			src, points := s.track.ladder(s)
+			a.slots, a.sources, a.points = append(a.slots, s), append(a.sources, src), append(a.points, points)
 		}
 	}
 	if len(a.slots) == 0 {
@@ -67,18 +62,23 @@ func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 	over := a.current()+audio > keep+keep/4
 	raised, lowered := false, false
 	for i, s := range a.slots {
-		last := s.aimed()
+		src, points := &a.sources[i], &a.points[i]
+		aimed := point{s.aimed(), s.tid}
+		last, aim := stepOf(src, points, aimed), paused
+		if targets[i] != layer.Paused {
+			aim = points[targets[i]]
+		}
 		switch {
-		case targets[i] > max(last, 0):
+		case targets[i] > max(last, src.Base):
 			raised = true
 		case targets[i] < last && wanted[i] >= last: // for want of bandwidth alone
 			lowered = true
-			if over {
+			if over && aim.rung < aimed.rung {
 				r.abandon(now, s)
 			}
 		}
 		s.short = targets[i] < wanted[i]
-		r.target(now, s, targets[i], out)
+		r.target(now, s, aim, out)
 	}
 	if lowered {
 		p.climb.lowered(now)
@@ -106,7 +106,7 @@ func (r *Room) abandon(now time.Time, s *slot) {
 func (a *allocScratch) current() (sum unit.Bitrate) {
 	for i := range a.sources {
 		if c := a.sources[i].Current; c >= 0 {
-			sum += a.sources[i].Rungs[c].Rate
+			sum += a.sources[i].Steps[c].Rate
 		}
 	}
 	return sum
@@ -118,15 +118,7 @@ func (a *allocScratch) nextStep(wanted, targets []int8) (least unit.Bitrate) {
 		if target >= wanted[i] {
 			continue
 		}
-		rungs := &a.sources[i].Rungs
-		next := target + 1
-		for rungs[next].Rate <= 0 { // wanted[i] exists
-			next++
-		}
-		cost := rungs[next].Rate
-		if target != layer.Paused {
-			cost -= rungs[target].Rate
-		}
+		_, cost, _ := a.sources[i].Next(target) // wanted[i] exists
 		if cost = max(cost, 1); least == 0 || cost < least {
 			least = cost
 		}
@@ -135,42 +127,12 @@ func (a *allocScratch) nextStep(wanted, targets []int8) (least unit.Bitrate) {
 }
 
 // target aims one subscription and asks for the key frame that it needs.
-func (r *Room) target(now time.Time, s *slot, rung int8, out *Batch) {
-	s.aim(rung)
-	if rung == layer.Paused {
+func (r *Room) target(now time.Time, s *slot, p point, out *Batch) {
+	s.tid = p.tid
+	s.sw.SetMaxTID(p.tid)
+	s.aim(p.rung)
+	if p.rung == layer.Paused {
 		r.switched(s, out)
 	}
 	r.wantKey(now, s, out)
-}
-
-// ladder describes a track to the allocator, as one subscriber wants it.
-func (t *track) ladder(s *slot) layer.Source {
-	src := layer.Source{Priority: s.wish.Priority, Want: s.wish.Height, Current: s.shown()}
-	if st := t.svc(); st != nil {
-		st.ladder(&src)
-		return src
-	}
-	known := true
-	live := 0
-	for _, st := range t.streams {
-		if st != nil && st.live {
-			live++
-			known = known && st.height != 0
-		}
-	}
-	var last uint16
-	for i, st := range t.streams {
-		if st == nil || !st.live && live > 0 {
-			continue
-		}
-		rung := &src.Rungs[i]
-		rung.Rate = max(st.rate.rate(guessedRate[i]), unit.Kbps)
-		rung.Height = st.height
-		if !known || rung.Height <= last {
-			// VP8 without dependency descriptor does not tell its size: go by rank, as browsers scale by two.
-			rung.Height = max(guessedHeight[i], last+1)
-		}
-		last = rung.Height
-	}
-	return src
 }

@@ -77,8 +77,12 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		t.started = true
 		out.Events = append(out.Events, TrackStarted{pub.id, t.source})
 	}
-	s.rate.add(now, len(p.Raw))
+	s.temporal.note(p.TID, len(p.Raw))
+	rolled := s.rate.add(now, len(p.Raw))
 	relayered := s.spatial.note(now, &s.desc, p)
+	if rolled && s.temporal.roll() {
+		r.layersChanged(now, t, out)
+	}
 	r.watchLoss(now, pub, s, p, out)
 	r.watchKey(now, s, p)
 	q := s.ring.Put(p)

@@ -216,6 +216,8 @@ type publisher struct {
 	off      bool
 	deaf     bool // answers no key frame request
 	obeys    bool // follows TrackWanted
+	tids     bool // sends three temporal layers
+	source   Source
 }
 
 type encoding struct {
@@ -237,7 +239,7 @@ var rids = []string{"q", "h", "f"}
 func (w *world) publish(id PeerID, layers int) *publisher {
 	p := &publisher{
 		w: w, id: id, delay: 10 * time.Millisecond, fps: 30, payload: rand.New(rand.NewPCG(uint64(id), 99)),
-		reports: map[uint32]rtcp.ReceptionReport{},
+		reports: map[uint32]rtcp.ReceptionReport{}, source: SourceCamera,
 	}
 	for i := range layers {
 		p.layers = append(p.layers, &encoding{
@@ -254,7 +256,7 @@ func (w *world) publish(id PeerID, layers int) *publisher {
 }
 
 func (p *publisher) tracks() []PublishedTrack {
-	t := []PublishedTrack{{Source: SourceCamera, MID: "1", Codecs: []PayloadType{vp8}}, {Source: SourceMic, MID: "0", Codecs: []PayloadType{opus}}}
+	t := []PublishedTrack{{Source: p.source, MID: "1", Codecs: []PayloadType{vp8}}, {Source: SourceMic, MID: "0", Codecs: []PayloadType{opus}}}
 	for _, l := range p.layers {
 		t[0].RIDs = append(t[0].RIDs, l.rid)
 	}
@@ -289,14 +291,20 @@ func (p *publisher) tick() {
 func (p *publisher) encode(i int, l *encoding) {
 	l.ts += uint32(90000 / p.fps)
 	l.pic = (l.pic + 1) & 0x7fff
-	l.tl0++
+	var tid, sync byte
+	if p.tids && !l.key {
+		tid, sync = []byte{0, 2, 1, 2}[p.frame%4], 0x20
+	}
+	if tid == 0 {
+		l.tl0++
+	}
 	size := l.rate / 8 / p.fps
 	if l.key {
 		size *= 4
 	}
 	n := size/1000 + 1
 	for k := range n {
-		d := []byte{0x80, 0xE0, 0x80 | byte(l.pic>>8), byte(l.pic), l.tl0, 0x20}
+		d := []byte{0x80, 0xE0, 0x80 | byte(l.pic>>8), byte(l.pic), l.tl0, tid<<6 | sync}
 		if k == 0 {
 			d[0] |= 0x10
 		}

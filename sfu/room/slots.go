@@ -53,7 +53,7 @@ func (r *Room) setSlots(now time.Time, p *peer, defs []Slot, out *Batch) {
 			known = slices.Delete(known, j, j+1)
 		} else {
 			s = &slot{
-				peer: p, rung: layer.Paused,
+				peer: p, rung: layer.Paused, tid: layer.AllLayers,
 				// Below 2^15, so that the far end's guess of the rollover counter cannot be wrong (RFC 3711 3.3.1).
 				sw:     layer.NewSwitch(uint16(r.rng.Uint32N(1<<15)), r.rng.Uint32()),
 				rtxSeq: uint16(r.rng.Uint32N(1 << 15)),

@@ -77,17 +77,18 @@ func (s *slot) shown() int8 {
 	return rung
 }
 
-// ladder describes the spatial layers of the stream to the allocator. A rung costs what its subscribers get.
-func (s *stream) ladder(src *layer.Source) {
+// rungs describes the spatial layers of the stream. A rung costs what its subscribers get.
+func (s *stream) rungs() (list [layer.MaxRungs]rung) {
 	var last uint16
 	for i := range s.spatial.layers {
-		rung := &src.Rungs[i]
-		rung.Rate = max(s.spatial.rates[i].rate(guessedRate[i]), unit.Kbps)
+		r := &list[i]
+		r.rate = max(s.spatial.rates[i].rate(guessedRate[i]), unit.Kbps)
 		if _, h, ok := s.desc.Resolution(uint8(i)); ok && h > last {
-			rung.Height = h
+			r.height = h
 		} else {
-			rung.Height = max(guessedHeight[i], last+1)
+			r.height = max(guessedHeight[i], last+1)
 		}
-		last = rung.Height
+		r.temporal, last = &s.temporal, r.height
 	}
+	return list
 }

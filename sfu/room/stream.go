@@ -42,6 +42,7 @@ type stream struct {
 	clock    report.Clock
 	rate     meter
 	spatial  spatial
+	temporal temporal
 	expected uint64 // as counted in the room's statistics
 	lost     int64
 
@@ -78,13 +79,17 @@ type meter struct {
 
 const meterWindow = 500 * time.Millisecond
 
-func (m *meter) add(now time.Time, n int) {
+// add counts a packet and reports whether a window ended with it.
+func (m *meter) add(now time.Time, n int) (rolled bool) {
 	m.bytes += n
-	if d := now.Sub(m.since); d >= meterWindow {
-		m.then, m.now = m.now, unit.RateOf(m.bytes, d)
-		m.since, m.bytes = now, 0
-		m.windows = min(m.windows+1, 2)
+	d := now.Sub(m.since)
+	if d < meterWindow {
+		return false
 	}
+	m.then, m.now = m.now, unit.RateOf(m.bytes, d)
+	m.since, m.bytes = now, 0
+	m.windows = min(m.windows+1, 2)
+	return true
 }
 
 // resume begins a window anew after a pause, which is no rate of zero.

@@ -30,6 +30,7 @@ type slot struct {
 	told    uint32    // packets at the last sender report
 	heard   heard     // the last reception report
 	keySent time.Time // when the last key frame began to leave
+	tid     uint8     // limit of temporal layers, layer.AllLayers if there is none
 	short   bool      // less than wanted fits the estimate
 	why     PauseReason
 	// abandoned is the newest number when the layer was ended in the middle; nothing up to it is worth repairing.
@@ -91,6 +92,8 @@ func (s *slot) release() {
 
 // restart makes the switch forget its streams.
 func (s *slot) restart() {
+	s.tid = layer.AllLayers
+	s.sw.SetMaxTID(s.tid)
 	s.sw.SetTarget(layer.Paused)
 	s.sw.SetMaxSID(layer.AllLayers)
 	for i := range int8(layer.MaxRungs) {

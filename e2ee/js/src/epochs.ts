@@ -98,8 +98,10 @@ export class Epochs {
   }
 
   /** A member's word for its next counters in an epoch; false: malformed. */
-  heartbeat(epoch: number, leaf: number, ctr: unknown): boolean {
-    if (typeof ctr !== "object" || ctr === null) return false;
+  heartbeat(leaf: number, body: Record<string, unknown> | null): boolean {
+    const epoch = body?.["epoch"];
+    const ctr = body?.["ctr"];
+    if (typeof epoch !== "number" || !Number.isSafeInteger(epoch) || epoch < 0 || typeof ctr !== "object" || ctr === null) return false;
     const e = this.epochs.get(epoch);
     for (const context of contexts.keys()) {
       const next: unknown = (ctr as Record<string, unknown>)[context];

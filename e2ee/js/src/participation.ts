@@ -209,11 +209,12 @@ export class Participation {
   async beat(): Promise<void> {
     if (this.now < this.heartbeatAt || !this.state) return;
     const ctr = this.epochs.counters();
-    // Who sends no media has nothing to bound. A heartbeat speaks of the epoch
-    // that it is sealed in: just before media goes on in a new epoch it waits.
-    if (Object.keys(ctr).length === 0 || this.epochs.sendEpoch() !== this.state.epoch) return;
+    // Who sends no media has nothing to bound. The counters are of the epoch that
+    // media is sent in; the message may be sealed in a later one.
+    const epoch = this.epochs.sendEpoch();
+    if (Object.keys(ctr).length === 0 || epoch === null) return;
     this.heartbeatAt = this.now + Math.max(heartbeatMinMs, this.state.members.length * 100);
-    await this.apply(this.machine.send(this.now, kindHeartbeat, utf8(JSON.stringify({ ctr }))));
+    await this.apply(this.machine.send(this.now, kindHeartbeat, utf8(JSON.stringify({ epoch, ctr }))));
   }
 
   // Frames.
@@ -306,9 +307,9 @@ export class Participation {
     return keys;
   }
 
-  private heard({ connId, leaf, epoch, kind, body }: Actions["messages"][number]): void {
+  private heard({ connId, leaf, kind, body }: Actions["messages"][number]): void {
     if (kind === kindHeartbeat) {
-      if (!this.epochs.heartbeat(epoch, leaf, parseObject(body)?.ctr)) this.context.drop("message_refused");
+      if (!this.epochs.heartbeat(leaf, parseObject(body))) this.context.drop("message_refused");
       return;
     }
     const decoded = decodeApp(kind, body);
