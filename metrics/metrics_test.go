@@ -30,7 +30,13 @@ func snapshot() Sources {
 			}
 		},
 		Signal: func() signal.Stats {
-			return signal.Stats{Rooms: 2, Members: 5, Joins: map[string]uint64{"ok": 5, "not_admitted": 1}}
+			s := signal.Stats{
+				Rooms: 2, Members: 5, Groups: 1, Joins: map[string]uint64{"ok": 5, "not_admitted": 1},
+				Group: map[string]uint64{"ok": 9, "stale_slot": 4}, Tickets: map[string]uint64{"forged": 1},
+			}
+			s.Files.Files, s.Files.Bytes = 3, 4096
+			s.Files.Requests = map[string]uint64{"stored": 2, "token": 1}
+			return s
 		},
 	}
 }
@@ -59,6 +65,11 @@ func TestHandler_showsSnapshots(t *testing.T) {
 		`sotto_forward_latency_seconds_sum{kind="video"} 0.0003`,
 		`sotto_joins_total{result="not_admitted"} 1`,
 		`sotto_participants 5`,
+		`sotto_groups 1`,
+		`sotto_group_messages_total{result="stale_slot"} 4`,
+		`sotto_group_tickets_total{result="forged"} 1`,
+		`sotto_file_bytes 4096`,
+		`sotto_file_requests_total{result="token"} 1`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("missing: %s", want)

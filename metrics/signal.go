@@ -38,5 +38,18 @@ func signalFamilies() []family[signal.Stats] {
 			func(s signal.Stats) []sample { return one(float64(s.EnvelopeBytes)) }},
 		{desc("envelopes_dropped_total", "Sealed messages that were not relayed, by reason.", "reason"), counter,
 			func(s signal.Stats) []sample { return byLabel(s.Dropped) }},
+		{desc("groups", "Rooms with an encryption group."), gauge, func(s signal.Stats) []sample { return one(float64(s.Groups)) }},
+		{desc("group_messages_total", "Messages that make or change a room's encryption group by result: ok, or why they were refused.", "result"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Group) }},
+		{desc("group_tickets_total", "Tickets of encryption groups shown after a restart by result: ok or forged.", "result"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Tickets) }},
+		{desc("files", "Places for files, with or without their file."), gauge, func(s signal.Stats) []sample { return one(float64(s.Files.Files)) }},
+		{desc("file_bytes", "Bytes of these places."), gauge, func(s signal.Stats) []sample { return one(float64(s.Files.Bytes)) }},
+		{desc("file_places_total", "Places asked for by result: ok, size or full.", "result"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Files.Reserved) }},
+		{desc("file_requests_total", "HTTP requests for files by result: stored, read, or why they were refused.", "result"), counter,
+			func(s signal.Stats) []sample { return byLabel(s.Files.Requests) }},
+		{desc("file_disk_errors_total", "Files that could not be removed from the disk."), counter,
+			func(s signal.Stats) []sample { return one(float64(s.Files.DiskErrors)) }},
 	}
 }

@@ -4,149 +4,18 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"fmt"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
 
-	"sotto/sfu"
 	"sotto/signal/delivery"
 	"sotto/signal/protocol"
 )
-
-var (
-	testGroup = protocol.GroupInstance{0xb0}
-	hostToken = bytes.Repeat([]byte{0x90}, protocol.HostTokenSize)
-)
-
-// inGroups runs f with clients that take part in groups.
-func inGroups(t *testing.T, config Config, f func(w *world)) {
-	t.Helper()
-	inBubbleWith(t, config, func(w *world) {
-		w.grouped = true
-		f(w)
-	})
-}
-
-func openRooms() Config { return Config{OpenRooms: true} }
-
-// sealed is an envelope of a kind with a sealed part of n bytes.
-func (c *client) sealed(h protocol.EnvelopeHeader, n int) []byte {
-	h.From = c.conn
-	return append(h.AppendHeader(nil), make([]byte, n)...)
-}
-
-func (c *client) create(gi protocol.GroupInstance) {
-	c.t.Helper()
-	h := protocol.EnvelopeHeader{Type: protocol.EnvelopeCreate, GroupInstance: gi, To: protocol.HostTag(hostToken)}
-	c.write(websocket.MessageBinary, c.sealed(h, protocol.SealOverhead))
-}
-
-func (c *client) keyPackage(gi protocol.GroupInstance) {
-	c.t.Helper()
-	c.write(websocket.MessageBinary, c.sealed(protocol.EnvelopeHeader{Type: protocol.EnvelopeKP, GroupInstance: gi}, 1000))
-}
-
-func (c *client) commit(gi protocol.GroupInstance, slot uint64) {
-	c.t.Helper()
-	c.write(websocket.MessageBinary, c.sealed(protocol.EnvelopeHeader{Type: protocol.EnvelopeCommit, GroupInstance: gi, Slot: slot, Epoch: slot}, 2000))
-}
-
-// admit commits with a welcome for others.
-func (c *client) admit(gi protocol.GroupInstance, slot uint64, whom ...*client) {
-	c.t.Helper()
-	c.bundle(gi, slot, 2000, 3000, whom...)
-}
-
-func (c *client) bundle(gi protocol.GroupInstance, slot uint64, commit, welcome int, whom ...*client) {
-	c.t.Helper()
-	b := protocol.Bundle{
-		Commit:  c.sealed(protocol.EnvelopeHeader{Type: protocol.EnvelopeCommit, GroupInstance: gi, Slot: slot, Epoch: slot}, commit),
-		Welcome: c.sealed(protocol.EnvelopeHeader{Type: protocol.EnvelopeWelcome, GroupInstance: gi, Epoch: slot + 1}, welcome),
-	}
-	for _, m := range whom {
-		b.Admits = append(b.Admits, m.conn)
-	}
-	c.write(websocket.MessageBinary, b.Append(nil))
-}
-
-// gets is the next message: an envelope of that kind and slot, by from.
-func (c *client) gets(from *client, kind protocol.EnvelopeType, slot uint64) {
-	c.t.Helper()
-	before := c.seq
-	r := c.next()
-	seq, e, err := protocol.ParseRelayed(r.envelope)
-	if err != nil || e.From != from.conn || e.Type != kind || e.Slot != slot || seq <= before {
-		c.t.Fatalf("got %T %+v, envelope %+v (%d after %d), %v", r.msg, r.msg, e.EnvelopeHeader, seq, before, err)
-	}
-}
-
-// getsTicket is the next message, and keeps it.
-func (c *client) getsTicket(slot uint64) *protocol.Ticket {
-	c.t.Helper()
-	m := expect[*protocol.Ticket](c)
-	if m.Slot != slot || m.GI != testGroup || !bytes.Equal(m.HostTag, tagOf(hostToken)) {
-		c.t.Fatalf("ticket %+v, want slot %d", m, slot)
-	}
-	return m
-}
-
-func tagOf(token []byte) []byte {
-	tag := protocol.HostTag(token)
-	return tag[:]
-}
-
-func (c *client) getsStale(at *protocol.GroupPosition) {
-	c.t.Helper()
-	m := expect[*protocol.Stale](c)
-	checkPosition(c.t, m.GI, m.Slot, at)
-}
-
-func (c *client) getsGroup(at *protocol.GroupPosition) {
-	c.t.Helper()
-	m := expect[*protocol.Group](c)
-	checkPosition(c.t, m.GI, m.Slot, at)
-}
-
-func checkPosition(t *testing.T, gi *protocol.GroupInstance, slot *uint64, want *protocol.GroupPosition) {
-	t.Helper()
-	if want == nil {
-		if gi != nil || slot != nil {
-			t.Fatalf("a position where there is none: %v, %v", gi, slot)
-		}
-	} else if gi == nil || slot == nil || *gi != want.GI || *slot != want.Slot {
-		t.Fatalf("position %v, %v, want %+v", gi, slot, want)
-	}
-}
-
-func at(slot uint64) *protocol.GroupPosition {
-	return &protocol.GroupPosition{GI: testGroup, Slot: slot}
-}
-
-// joinGroup joins and checks where the group stands by the welcome.
-func (w *world) joinGroup(want *protocol.GroupPosition) *client {
-	w.t.Helper()
-	c := w.open()
-	c.send(c.connectMessage())
-	welcome := expect[*protocol.Welcome](c)
-	c.leaf, c.peers, c.resume = welcome.Leaf, welcome.Peers, welcome.Resume
-	if (welcome.Group == nil) != (want == nil) || want != nil && *welcome.Group != *want {
-		w.t.Fatalf("group %+v, want %+v", welcome.Group, want)
-	}
-	return c
-}
-
-// groupOfTwo is a founder and a member connection at slot 1, everything read.
-func groupOfTwo(w *world) (founder, member *client) {
-	founder, member = w.joinGroup(nil), w.joinGroup(nil)
-	founder.create(testGroup)
-	founder.admit(testGroup, 0, member)
-	founder.drain()
-	member.drain()
-	return founder, member
-}
 
 func TestGroup_fromCreateToCommit(t *testing.T) {
 	inGroups(t, openRooms(), func(w *world) {
@@ -433,253 +302,68 @@ func TestGroup_resumptionKeepsMembership(t *testing.T) {
 	})
 }
 
-// back after a restart, with a claim.
-func (c *client) backWith(w *world, m *protocol.Ticket) *client {
-	c.t.Helper()
-	o := w.open()
-	msg := o.resumeMessage(c)
-	if m != nil {
-		msg.Resume.Group = &protocol.GroupClaim{GI: m.GI, Slot: m.Slot, HostTag: m.HostTag, Ticket: m.Ticket}
-	}
-	o.send(msg)
-	welcome := expect[*protocol.Welcome](o)
-	if !welcome.Lost {
-		c.t.Fatalf("welcome %+v", welcome)
-	}
-	o.resume = welcome.Resume
-	return o
-}
-
-// only takes what comes of the group, and leaves out the rest.
-func (c *client) only(keep func(received) bool) []received {
-	synctest.Wait()
-	var list []received
-	for len(c.in) > 0 {
-		if r := c.next(); keep(r) {
-			list = append(list, r)
+// TestGroup_oneOrderForAll: whatever is sent at once, everybody sees the same
+// envelopes under the same numbers, and commits for each slot in turn.
+func TestGroup_oneOrderForAll(t *testing.T) {
+	inGroups(t, openRooms(), func(w *world) {
+		all := []*client{w.joinGroup(nil)}
+		all[0].create(testGroup)
+		for len(all) < 6 {
+			all = append(all, w.joinGroup(at(0)))
 		}
-	}
-	return list
-}
-
-func isGroup(r received) bool {
-	switch r.msg.(type) {
-	case *protocol.Group, *protocol.Stale, *protocol.Ticket:
-		return true
-	}
-	return r.envelope != nil
-}
-
-// restarting is a room of n member connections with media at slot 1, whose
-// service has crashed and is up again, and their tickets.
-func restarting(w *world, n int, between func(all []*client)) ([]*client, []*protocol.Ticket) {
-	all := []*client{w.joinGroup(nil)}
-	for len(all) < n {
-		all = append(all, w.joinGroup(nil))
-	}
-	for _, c := range all {
-		c.drain()
-		c.send(offerOf(2, "of "+c.conn.String()[:4], protocol.SourceMic))
-	}
-	all[0].create(testGroup)
-	all[0].admit(testGroup, 0, all[1:]...)
-	tickets := make([]*protocol.Ticket, n)
-	keep := func() {
+		all[0].admit(testGroup, 0, all[1:]...)
+		for _, c := range all {
+			c.drain()
+		}
+		w.together = true
+		var sending sync.WaitGroup
 		for i, c := range all {
-			for _, r := range c.only(isGroup) {
-				if m, ok := r.msg.(*protocol.Ticket); ok {
-					tickets[i] = m
+			random := rand.New(rand.NewPCG(uint64(i), 7))
+			sending.Go(func() {
+				for range 40 {
+					time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+					slot := 1 + uint64(random.IntN(25)) // mostly wrong
+					switch random.IntN(6) {
+					case 0:
+						c.keyPackage(testGroup)
+					case 1:
+						c.write(websocket.MessageBinary, c.envelope(protocol.ConnID{}, 100))
+					case 2:
+						c.bundle(testGroup, slot, 100, 100, all[(i+1)%len(all)])
+					default:
+						c.commit(testGroup, slot)
+					}
+				}
+			})
+		}
+		sending.Wait()
+		order := map[uint64][]byte{}
+		var last uint64 // slot of everybody
+		for _, c := range all {
+			slot := uint64(1)
+			for _, r := range c.only(func(r received) bool { return r.envelope != nil }) {
+				seq, e, err := protocol.ParseRelayed(r.envelope)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if before, seen := order[seq]; seen && !bytes.Equal(before, r.envelope) {
+					t.Fatalf("two envelopes under number %d", seq)
+				}
+				order[seq] = r.envelope
+				if e.Type == protocol.EnvelopeCommit {
+					if e.Slot != slot {
+						t.Fatalf("commit for slot %d, want %d", e.Slot, slot)
+					}
+					slot++
 				}
 			}
-		}
-	}
-	keep()
-	if between != nil {
-		between(all)
-		keep()
-	}
-	w.crash()
-	time.Sleep(time.Second)
-	w.start()
-	synctest.Wait()
-	return all, tickets
-}
-
-func TestRestart_groupGoesOn(t *testing.T) {
-	inGroups(t, outlived(), func(w *world) {
-		all, tickets := restarting(w, 4, func(all []*client) {
-			all[1].drop() // misses a commit and its ticket
-			synctest.Wait()
-			all[0].commit(testGroup, 1)
-		})
-		a := all[0].backWith(w, tickets[0])
-		b := all[1].backWith(w, tickets[1])
-		c := all[2].backWith(w, nil)
-		n := w.joinGroup(nil)
-		a.drain()
-		b.drain()
-		c.drain()
-
-		// Nothing is accepted meanwhile, from nobody.
-		n.create(protocol.GroupInstance{9})
-		n.getsStale(nil)
-		a.commit(testGroup, 2)
-		a.getsStale(nil)
-		a.send(&protocol.Evict{ID: 5, ConnID: b.conn, Host: hostToken})
-		a.expectError(protocol.CodeNotHost, false)
-		time.Sleep(collectTime - time.Millisecond)
-		n.quiet()
-		time.Sleep(time.Millisecond)
-		for _, x := range []*client{a, b, c, n} {
-			x.getsGroup(at(2))
-			x.quiet()
-		}
-
-		// Whoever had a ticket is a member connection, an old one too.
-		c.commit(testGroup, 2)
-		c.getsStale(at(2))
-		b.commit(testGroup, 2)
-		b.gets(b, protocol.EnvelopeCommit, 2)
-		b.getsTicket(3)
-		a.gets(b, protocol.EnvelopeCommit, 2)
-		a.getsTicket(3)
-		d := all[3].backWith(w, tickets[3]) // late
-		d.getsTicket(3)
-		d.only(isGroup)
-		d.commit(testGroup, 3)
-		d.gets(d, protocol.EnvelopeCommit, 3)
-
-		a.drain()
-		b.drain()
-		a.send(&protocol.Evict{ID: 6, ConnID: b.conn, Host: hostToken})
-		b.expectError(protocol.CodeKicked, true)
-		if st := w.server.Stats(); st.Tickets[ticketOK] != 3 || st.Tickets[ticketForged] != 0 || st.Groups != 1 {
-			t.Errorf("tickets %v, %d groups", st.Tickets, st.Groups)
-		}
-	})
-}
-
-// TestRestart_everybodyBackAtOnce: nobody waits for the time to pass.
-func TestRestart_everybodyBackAtOnce(t *testing.T) {
-	inGroups(t, outlived(), func(w *world) {
-		all, tickets := restarting(w, 3, nil)
-		start := time.Now()
-		var back []*client
-		for i, c := range all {
-			back = append(back, c.backWith(w, tickets[i]))
-		}
-		for _, c := range back {
-			list := c.only(func(r received) bool { _, ok := r.msg.(*protocol.Group); return ok })
-			if len(list) != 1 {
-				t.Fatalf("%d positions", len(list))
+			if last == 0 {
+				last = slot
 			}
-			m := list[0].msg.(*protocol.Group)
-			checkPosition(t, m.GI, m.Slot, at(1))
-		}
-		if took := time.Since(start); took != 0 {
-			t.Errorf("settled after %v", took)
-		}
-	})
-}
-
-// TestRestart_forgedTickets is attack 48 over the wire.
-func TestRestart_forgedTickets(t *testing.T) {
-	inGroups(t, outlived(), func(w *world) {
-		all, tickets := restarting(w, 3, nil)
-		forged := *tickets[0]
-		forged.Slot = protocol.MaxSequence
-		liar := all[0].backWith(w, &forged)
-		stolen := all[1].backWith(w, tickets[2]) // another's
-		o := w.open()
-		msg := o.resumeMessage(all[2])
-		msg.Resume.Group = &protocol.GroupClaim{GI: testGroup, Slot: 1, HostTag: tickets[2].HostTag, Ticket: tickets[2].Ticket}
-		text, err := protocol.Encode(msg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.text(strings.Replace(string(text), `"slot":1,`, `"slot":9223372036854775808,`, 1))
-		o.expectError(protocol.CodeBadMessage, true)
-		honest := all[2].backWith(w, tickets[2])
-		for _, c := range []*client{liar, stolen, honest} {
-			list := c.only(func(r received) bool { _, ok := r.msg.(*protocol.Group); return ok })
-			if len(list) != 1 {
-				t.Fatalf("%d positions", len(list))
+			if slot != last || slot < 3 {
+				t.Errorf("one saw the slots up to %d, another up to %d", slot, last)
 			}
-			m := list[0].msg.(*protocol.Group)
-			checkPosition(t, m.GI, m.Slot, at(1))
 		}
-		for _, c := range []*client{liar, stolen} {
-			c.commit(testGroup, 1)
-			c.getsStale(at(1))
-		}
-		honest.commit(testGroup, 1)
-		honest.gets(honest, protocol.EnvelopeCommit, 1)
-		if st := w.server.Stats(); st.Tickets[ticketOK] != 1 || st.Tickets[ticketForged] != 2 {
-			t.Errorf("tickets %v", st.Tickets)
-		}
-	})
-}
-
-func TestRestart_withoutTicketsThereIsNoGroup(t *testing.T) {
-	inGroups(t, outlived(), func(w *world) {
-		all, _ := restarting(w, 2, nil)
-		n := w.joinGroup(nil)
-		n.create(protocol.GroupInstance{9})
-		n.getsStale(nil) // those of before are awaited
-		a := all[0].backWith(w, nil)
-		time.Sleep(collectTime)
-		a.only(func(received) bool { return false })
-		n.only(func(received) bool { return false })
-		a.create(testGroup)
-		a.gets(a, protocol.EnvelopeCreate, 0)
-	})
-}
-
-// TestRestart_nobodyComesBack: a newcomer waits until the time for it is over.
-func TestRestart_nobodyComesBack(t *testing.T) {
-	inGroups(t, outlived(), func(w *world) {
-		restarting(w, 2, nil)
-		start := time.Now()
-		n := w.joinGroup(nil)
-		n.create(testGroup)
-		n.getsStale(nil)
-		n.getsGroup(nil)
-		if took := time.Since(start); took > protocol.ResumeTimeout {
-			t.Errorf("waited %v", took)
-		}
-		n.create(testGroup)
-		n.gets(n, protocol.EnvelopeCreate, 0)
-	})
-}
-
-// TestRestart_otherRoomsDoNotWait: where nobody is awaited a group is made at once.
-func TestRestart_otherRoomsDoNotWait(t *testing.T) {
-	inGroups(t, outlived(), func(w *world) {
-		restarting(w, 2, nil)
-		_, link, _ := ed25519.GenerateKey(nil)
-		w.link = link
-		n := w.joinGroup(nil)
-		n.create(testGroup)
-		n.gets(n, protocol.EnvelopeCreate, 0)
-	})
-}
-
-// TestRestart_newcomerBeforeTheNodeSpoke: it is told as soon as it is known that
-// nobody is awaited.
-func TestRestart_newcomerBeforeTheNodeSpoke(t *testing.T) {
-	inGroups(t, outlived(), func(w *world) {
-		w.crash()
-		w.media.set(func() { w.media.mute = true })
-		w.start()
-		synctest.Wait()
-		n := w.joinGroup(nil)
-		n.create(testGroup)
-		n.getsStale(nil)
-		w.media.events <- sfu.Event{Kind: sfu.EventSynced}
-		n.getsGroup(nil)
-		n.create(testGroup)
-		n.gets(n, protocol.EnvelopeCreate, 0)
-		w.media.set(func() { w.media.mute = false })
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"sotto/signal/blob"
 	"sotto/signal/protocol"
 	"sotto/signal/token"
 )
@@ -48,6 +49,9 @@ type Config struct {
 	// LoopbackUnlimited takes loopback addresses out of the limits per address:
 	// a proxy that bounds its clients itself, or a developer.
 	LoopbackUnlimited bool
+	// Files stores what participants upload. The server does not close it. Nil:
+	// nothing is stored.
+	Files *blob.Store
 	// Limits are the caps; zero fields take their defaults.
 	Limits Limits
 }
@@ -56,6 +60,7 @@ type Config struct {
 // safe for concurrent use.
 type Server struct {
 	media      Media
+	files      *blob.Store // nil: none
 	log        *zap.Logger
 	origins    []string
 	clientAddr func(*http.Request) netip.Addr
@@ -105,7 +110,7 @@ func New(c Config) (*Server, error) {
 	limits := c.Limits.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		media: c.Media, log: c.Logger,
+		media: c.Media, files: c.Files, log: c.Logger,
 		origins: c.AllowedOrigins, clientAddr: c.ClientAddr,
 		limits: limits, announced: limits.announced(),
 		counters: newCounters(),
@@ -232,6 +237,9 @@ func (s *Server) Stats() Stats {
 		EnvelopeBytes: c.bytes.Load(),
 		SlowReaders:   c.slow.Load(),
 	}
+	if s.files != nil {
+		st.Files = s.files.Stats()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Sessions, st.Rooms = len(s.sessions), len(s.rooms)
@@ -279,6 +287,9 @@ func (s *Server) roomOf(id protocol.RoomID, request uint32) (*room, *refusal) {
 			r.group.Recover()
 		}
 		s.rooms[id] = r
+		if s.files != nil {
+			s.files.Occupied(id)
+		}
 	}
 	r.refs++
 	return r, nil
@@ -299,6 +310,9 @@ func (s *Server) unref(r *room) {
 			delete(s.aliases, n.id)
 		}
 		r.close()
+		if s.files != nil {
+			s.files.Emptied(r.id)
+		}
 	}
 }
 

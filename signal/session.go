@@ -391,6 +391,8 @@ func (s *session) request(st admitted, msg protocol.ClientMessage) error {
 		}
 	case *protocol.Alias:
 		return s.alias(st, m)
+	case *protocol.Upload:
+		return s.upload(st, m)
 	case *protocol.Leave:
 		return errLeft
 	}
@@ -408,6 +410,19 @@ func (s *session) alias(st admitted, a *protocol.Alias) error {
 		return r
 	}
 	s.send(&protocol.Done{ID: a.ID})
+	return nil
+}
+
+// upload makes a place for a file.
+func (s *session) upload(st admitted, u *protocol.Upload) error {
+	if s.server.files == nil {
+		return &refusal{id: &u.ID, code: protocol.CodeNotPermitted, text: "no files are stored here"}
+	}
+	path, token, err := s.server.files.Reserve(st.member.room.id, int64(u.Size))
+	if err != nil { // the decoder knows the sizes
+		return &refusal{id: &u.ID, code: protocol.CodeLimit, text: "no space for the file"}
+	}
+	s.send(&protocol.UploadPath{ID: u.ID, Path: path, Token: token})
 	return nil
 }
 

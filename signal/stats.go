@@ -3,6 +3,7 @@ package signal
 import (
 	"sync/atomic"
 
+	"sotto/signal/blob"
 	"sotto/signal/delivery"
 	"sotto/signal/protocol"
 )
@@ -31,6 +32,8 @@ type Stats struct {
 	EnvelopesSent uint64 // copies queued to receivers
 	EnvelopeBytes uint64 // bytes of those copies
 	SlowReaders   uint64 // connections closed because they read too slowly
+
+	Files blob.Stats // of the file store, empty without one
 }
 
 // Reasons of Stats.Refused.

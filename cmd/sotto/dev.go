@@ -11,6 +11,8 @@ import (
 	"sotto/metrics"
 	"sotto/sfu"
 	"sotto/signal"
+	"sotto/signal/blob"
+	"sotto/signal/protocol"
 	"sotto/signal/web"
 )
 
@@ -45,8 +47,13 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("media node: %w", err)
 	}
 	defer func() { _ = node.Close() }()
+	files, closeFiles, err := openFiles(c)
+	if err != nil {
+		return err
+	}
+	defer closeFiles()
 	rooms, err := signal.New(signal.Config{
-		Media: node, Logger: logger.Named("signal"), OpenRooms: true, LoopbackUnlimited: true,
+		Media: node, Logger: logger.Named("signal"), OpenRooms: true, LoopbackUnlimited: true, Files: files,
 	})
 	if err != nil {
 		return fmt.Errorf("signaling: %w", err)
@@ -55,7 +62,7 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	h := &health{}
 	failed := make(chan error, 2)
-	page, stopPage, err := serve(c.Listen, pageMux(rooms, h), nil, failed)
+	page, stopPage, err := serve(c.Listen, pageMux(rooms, files, h), nil, failed)
 	if err != nil {
 		return fmt.Errorf("page: %w (another address: --listen 127.0.0.1:PORT)", err)
 	}
@@ -83,13 +90,30 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 }
 
-// pageMux serves what browsers need: page, signaling, and health for a load balancer.
-func pageMux(rooms *signal.Server, h *health) *http.ServeMux {
+// pageMux serves what browsers need: page, signaling, files if they are stored, and health for a load balancer.
+func pageMux(rooms *signal.Server, files *blob.Store, h *health) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/ws", rooms)
+	if files != nil {
+		mux.Handle(protocol.FilePrefix, files)
+	}
 	mux.Handle("/", web.Handler())
 	h.register(mux)
 	return mux
+}
+
+// openFiles starts the file store; it is nil where the configuration wants none.
+func openFiles(c *config.Config) (_ *blob.Store, stop func(), _ error) {
+	if c.FilesLimit == 0 {
+		return nil, func() {}, nil
+	}
+	files, err := blob.New(blob.Config{
+		Dir: c.FilesDir, Bytes: int64(c.FilesLimit) << 20, TTL: time.Duration(c.FilesMinutes) * time.Minute,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("files: %w", err)
+	}
+	return files, func() { _ = files.Close() }, nil // what is left is ciphertext in the system's temporary directory
 }
 
 func closeRooms(ctx context.Context, rooms *signal.Server) {

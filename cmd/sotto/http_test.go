@@ -4,9 +4,43 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"sotto/cmd/sotto/internal/config"
+	"sotto/signal/protocol"
 )
+
+// TestPageMux_files: files are at their path, behind headers that let a browser run nothing of them; without a store there is
+// nothing.
+func TestPageMux_files(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{0, 1} {
+		files, stop, err := openFiles(&config.Config{FilesDir: t.TempDir(), FilesLimit: limit, FilesMinutes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		path, token := protocol.FilePrefix+protocol.RoomID{}.String(), ""
+		if files != nil {
+			if path, token, err = files.Reserve(protocol.RoomID{1}, 3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := httptest.NewRequest(http.MethodPut, path, strings.NewReader("abc"))
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		pageMux(nil, files, &health{}).ServeHTTP(w, r)
+		if stored := w.Code == http.StatusCreated; stored != (limit > 0) {
+			t.Errorf("limit %d: status %d", limit, w.Code)
+		}
+		if csp := w.Header().Get("Content-Security-Policy"); limit > 0 && !strings.Contains(csp, "sandbox") {
+			t.Errorf("policy %q", csp)
+		}
+	}
+}
 
 // TestServe_cutsSlowHeaders is S18: a request whose header trickles in is cut off after five seconds, and others are served.
 func TestServe_cutsSlowHeaders(t *testing.T) {

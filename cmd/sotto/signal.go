@@ -15,6 +15,7 @@ import (
 	"sotto/cmd/sotto/internal/config"
 	"sotto/metrics"
 	"sotto/signal"
+	"sotto/signal/blob"
 	"sotto/signal/cluster"
 	"sotto/signal/web"
 )
@@ -48,7 +49,12 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 		return err
 	}
 	defer remote.Close()
-	rooms, err := newRooms(c, remote, logger)
+	files, closeFiles, err := openFiles(c)
+	if err != nil {
+		return err
+	}
+	defer closeFiles()
+	rooms, err := newRooms(c, remote, files, logger)
 	if err != nil {
 		return fmt.Errorf("signaling: %w", err)
 	}
@@ -56,7 +62,7 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 
 	h := &health{ready: remote.Ready}
 	failed := make(chan error, 2)
-	page, stopPage, err := serve(c.Listen, pageMux(rooms, h), certificate, failed)
+	page, stopPage, err := serve(c.Listen, pageMux(rooms, files, h), certificate, failed)
 	if err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
@@ -122,7 +128,7 @@ func connectEngine(c *config.Config, name string, logger *zap.Logger) (*nats.Con
 	return cluster.Connect(cc)
 }
 
-func newRooms(c *config.Config, media signal.Media, logger *zap.Logger) (*signal.Server, error) {
+func newRooms(c *config.Config, media signal.Media, files *blob.Store, logger *zap.Logger) (*signal.Server, error) {
 	// Known to no client, and the same after a restart: participants come back with what it sealed.
 	resume, err := hkdf.Key(sha256.New, c.ClusterSecret, nil, "sotto resume 1", 32)
 	if err != nil {
@@ -133,7 +139,7 @@ func newRooms(c *config.Config, media signal.Media, logger *zap.Logger) (*signal
 		return nil, err
 	}
 	cfg := signal.Config{
-		Media: media, Logger: logger.Named("signal"),
+		Media: media, Files: files, Logger: logger.Named("signal"),
 		OpenRooms: c.OpenRooms, ResumeKey: resume,
 		AllowedOrigins: c.AllowedOrigins, ClientAddr: clientAddress(proxies),
 	}

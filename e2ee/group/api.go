@@ -125,6 +125,10 @@ const (
 	NoticeOutOfSync
 	// NoticeRejoined: after NoticeOutOfSync.
 	NoticeRejoined
+	// NoticeStuck: nobody adds this client again, who fell out a while ago.
+	// Nothing is left but to leave and begin anew with another connection id; if
+	// the link was replaced meanwhile, with the new one.
+	NoticeStuck
 	// NoticeLinkRotated: the group has a new link.
 	NoticeLinkRotated
 	// NoticePolicyChanged: by the host.

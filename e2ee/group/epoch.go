@@ -17,6 +17,10 @@ const (
 	// accepted. After a removal only frames and messages under way count.
 	oldAfterAdd    = 10 * time.Second
 	oldAfterRemove = 2 * time.Second
+	// stuckAfter is how long who fell out waits to be added again. That others
+	// have to do, which takes a second where there are any: members who have all
+	// fallen out must all leave, so that the service forgets their group.
+	stuckAfter = 12 * time.Second
 )
 
 // epoch is one state of the group.
@@ -257,6 +261,10 @@ func (g *Group) expire(now time.Time, out *Actions) {
 	if g.cur != nil && !g.doubt.on && len(g.invites) > 0 && now.Sub(g.admittedAt) >= inviteLife {
 		g.dropInvites()
 	}
+	if g.wasMember && g.cur == nil && !g.stuck && now.Sub(g.lostAt) >= stuckAfter {
+		g.stuck = true
+		out.Notices = append(out.Notices, Notice{Code: NoticeStuck})
+	}
 	for conn, at := range g.arrived {
 		if now.Sub(at) >= crossing {
 			delete(g.arrived, conn)
@@ -281,7 +289,9 @@ func (g *Group) lose(now time.Time, out *Actions) {
 	e := g.cur
 	g.cur = nil
 	g.retire(now, e, oldAfterAdd, out)
-	g.wasMember = true
+	if !g.wasMember {
+		g.wasMember, g.lostAt, g.stuck = true, now, false
+	}
 	g.doubt = doubt{}
 	g.pending = nil
 	g.dropTask(taskCommit, taskMessage)

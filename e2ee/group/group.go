@@ -41,6 +41,8 @@ type Group struct {
 	connected bool
 	ended     bool                 // removed for good
 	wasMember bool                 // has been in the group and fell out
+	lostAt    time.Time            // when it fell out
+	stuck     bool                 // NoticeStuck was given
 	unsettled bool                 // the service has been restarted and does not know its groups yet
 	roster    map[link.ConnID]bool // others who are in the room
 	awaited   map[link.ConnID]bool // not back yet since the service was restarted

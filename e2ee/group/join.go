@@ -254,8 +254,19 @@ func (g *Group) dropNewcomer(conn link.ConnID) bool {
 	return len(g.newcomers) != before
 }
 
-// welcomed enters the group by a Welcome.
+// welcomed enters the group by a Welcome. The service sends it to those whom it
+// admits and counts them as members from then on, so that who cannot use it is
+// out of sync.
 func (g *Group) welcomed(now time.Time, h link.Header, data []byte, out *Actions) error {
+	err := g.enter(now, h, data, out)
+	if err != nil && g.cur == nil && !g.wasMember {
+		g.wasMember, g.lostAt = true, now
+		out.Changed = true
+	}
+	return err
+}
+
+func (g *Group) enter(now time.Time, h link.Header, data []byte, out *Actions) error {
 	if !g.grouped || h.Group != g.at.Group || g.cur != nil && !g.doubt.on || len(g.invites) == 0 || h.From == g.cfg.Conn {
 		return ErrEnvelope
 	}

@@ -32,7 +32,9 @@ func TestGroup_randomSchedules(t *testing.T) {
 					c.resume()
 				}
 			}
+			w.run(5 * time.Second)
 			// Who stands outside with an old link needs the new one.
+			w.latestLink()
 			for _, c := range w.live() {
 				if keys, _ := c.g.Keys(); keys.RoomID() != w.keys.RoomID() && c.g.State() != StateMember {
 					c.leave()
@@ -72,6 +74,7 @@ func (w *world) step(restarts, rotations bool) {
 	switch n := w.rng.IntN(20); {
 	case n < 6 || len(live) == 0:
 		if len(live) < 12 {
+			w.latestLink()
 			c := w.add(fmt.Sprint("R", len(w.clients)), nil)
 			c.delay = time.Duration(w.rng.IntN(80)) * time.Millisecond
 			c.signing = time.Duration(w.rng.IntN(6)) * time.Millisecond
@@ -88,10 +91,7 @@ func (w *world) step(restarts, rotations bool) {
 		}
 	case n < 11: // a page is loaded anew
 		if c := pick(); c != nil && !c.broken {
-			c.leave()
-			again := w.add(c.name+"'", c)
-			again.connect()
-			again.beat()
+			c.again()
 		}
 	case n < 15: // a connection breaks and comes back
 		if c := pick(); c != nil && !c.broken && c.g.State() != StateConnecting {
@@ -109,19 +109,11 @@ func (w *world) step(restarts, rotations bool) {
 	case n < 18 && host >= 0 && rotations:
 		h := live[host]
 		h.do(func(out *Actions) { h.g.RotateLink(w.now, out) })
-		w.run(time.Second)
-		if len(h.links) > 0 {
-			w.useLink(h.links[len(h.links)-1])
-		}
 	case n < 19 && host >= 0 && rotations:
 		h, victim := live[host], pick()
 		if victim != nil && victim != h && victim.g.State() == StateMember {
 			h.do(func(out *Actions) { h.g.Kick(w.now, victim.conn, out) })
-			w.run(time.Second)
-			if len(h.links) > 0 {
-				w.useLink(h.links[len(h.links)-1])
-			}
-			victim.leave()
+			w.at(time.Second, victim.leave)
 		}
 	}
 }

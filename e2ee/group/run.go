@@ -29,6 +29,9 @@ func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) {
 	if g.former != nil {
 		earliest(g.formerUntil)
 	}
+	if g.wasMember && g.cur == nil && !g.stuck {
+		earliest(g.lostAt.Add(stuckAfter))
+	}
 	if g.cur != nil && !g.doubt.silent {
 		for _, b := range g.beats {
 			if t := b.at.Add(g.silenceAfter()); t.After(now) {
@@ -136,11 +139,13 @@ func (g *Group) envelope(now time.Time, data []byte, out *Actions) error {
 	return g.message(now, h, data, out)
 }
 
-// open opens an envelope of a connection that is in the room or in the tree. A
-// client that is not a member yet has one generation of keys, and does not know
-// which: it opens what they open. So does a member for those who come.
+// open opens an envelope of a connection that is in the room or in the tree; a
+// Welcome may come from one that is gone by now. A client that is not a member
+// yet has one generation of keys, and does not know which: it opens what they
+// open. So does a member for those who come.
 func (g *Group) open(h link.Header, data []byte) ([]byte, error) {
-	if h.From == g.cfg.Conn || !g.roster[h.From] && (g.cur == nil || g.cur.byConn(h.From) == nil) {
+	known := g.roster[h.From] || g.cur != nil && g.cur.byConn(h.From) != nil
+	if h.From == g.cfg.Conn || !known && h.Type != link.TypeWelcome {
 		return nil, ErrEnvelope
 	}
 	keys, gen := g.keys, g.gen
@@ -157,9 +162,11 @@ func (g *Group) open(h link.Header, data []byte) ([]byte, error) {
 		if opener, err = keys.Opener(h.From); err != nil {
 			return nil, err
 		}
-		g.openers[key] = opener
 	}
 	_, message, err := opener.Open(data)
+	if err == nil && known {
+		g.openers[key] = opener
+	}
 	return message, err
 }
 

@@ -27,6 +27,7 @@ type world struct {
 	order   int
 	secret  link.Secret
 	keys    *link.Keys
+	gen     uint16 // of keys
 	service *service
 	clients []*client // all that ever were
 	bases   map[string]link.ConnID
@@ -117,6 +118,9 @@ func (w *world) until(limit time.Duration, what string, ok func() bool) time.Dur
 func (w *world) describe() string {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "service: slot %d, group %x\n", w.service.slot, w.service.gi[:2])
+	for _, x := range w.service.room {
+		fmt.Fprintf(&out, "seat of %s: member %v, away %v, lost %v, closed %v\n", x.c.name, x.member, x.away, x.lost, x.c.closed)
+	}
 	for _, c := range w.clients {
 		if c.closed {
 			continue
@@ -275,8 +279,11 @@ func (c *client) act(out *Actions) {
 	c.messages = append(c.messages, out.Messages...)
 	for _, n := range out.Notices {
 		c.notices = append(c.notices, n.Code)
-		if n.Code == NoticeInvalidCommit {
+		switch n.Code {
+		case NoticeInvalidCommit:
 			c.named = append(c.named, n.Conn)
+		case NoticeStuck:
+			c.again()
 		}
 	}
 	if out.KnocksChanged {
@@ -389,6 +396,19 @@ func (c *client) hears(data []byte) {
 	})
 }
 
+// again begins anew with the same identity, as a page that is reloaded.
+func (c *client) again() *client {
+	c.leave()
+	c.w.latestLink()
+	next := c.w.add(c.name+"'", c)
+	next.delay, next.signing = c.delay, c.signing
+	next.connect()
+	if c.beating {
+		next.beat()
+	}
+	return next
+}
+
 // crash ends a client without a word; leave says goodbye.
 func (c *client) crash() {
 	c.closed = true
@@ -435,6 +455,20 @@ func (c *client) beat() {
 		c.w.at(5*time.Second, again)
 	}
 	c.w.at(time.Duration(c.w.rng.IntN(5000))*time.Millisecond, again)
+}
+
+// latestLink makes later clients come by the newest link.
+func (w *world) latestLink() {
+	newest := w.gen
+	for _, c := range w.clients {
+		for _, l := range c.links {
+			if l.Gen > newest {
+				newest = l.Gen
+				w.useLink(l)
+			}
+		}
+	}
+	w.gen = newest
 }
 
 func (w *world) nameOf(conn link.ConnID) string {
@@ -507,6 +541,7 @@ type service struct {
 	refused int
 
 	restarted  bool
+	starts     int
 	recovering bool
 	claims     []*ticket
 	forked     bool // it equivocates
@@ -657,7 +692,12 @@ func (s *service) recover(x *seat) {
 	c := x.c
 	if !s.recovering && !s.grouped {
 		s.recovering = true
-		s.w.at(3*time.Second, s.recovered)
+		start := s.starts
+		s.w.at(3*time.Second, func() {
+			if s.starts == start {
+				s.recovered()
+			}
+		})
 	}
 	x.lost, x.away = false, false
 	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerJoined(s.w.now, c.conn, out) }) })
@@ -686,6 +726,9 @@ func (s *service) recovered() {
 	for _, x := range s.room {
 		x.member = x.member && x.c.ticket != nil && x.c.ticket.gi == s.gi
 	}
+	if !slices.ContainsFunc(s.room, func(x *seat) bool { return x.member }) {
+		s.grouped = false
+	}
 	s.tell()
 }
 
@@ -702,6 +745,8 @@ func (s *service) restart() {
 	}
 	s.room, s.grouped, s.slot, s.recovering, s.claims = nil, false, 0, false, nil
 	s.restarted = true
+	s.starts++
+	start := s.starts
 	s.seq += 1 << 20
 	for _, c := range back {
 		s.w.at(200*time.Millisecond+time.Duration(s.w.rng.IntN(800))*time.Millisecond, func() {
@@ -711,6 +756,9 @@ func (s *service) restart() {
 		})
 	}
 	s.w.at(21*time.Second, func() {
+		if s.starts != start {
+			return
+		}
 		for _, x := range s.room {
 			peers := s.peers(x.c)
 			if !x.away {

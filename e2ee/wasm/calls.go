@@ -60,9 +60,11 @@ func (m *machine) call(in []byte) []byte {
 	r := &reader{b: in}
 	kind := r.u8()
 	switch {
+	case r.bad:
+		return []byte{statusMalformed}
 	case kind == callStart:
 		return []byte{m.start(r)}
-	case r.bad || m.group == nil:
+	case m.group == nil:
 		return []byte{statusMalformed}
 	case kind == callSecrets:
 		w := &writer{b: []byte{statusOK}}

@@ -50,7 +50,7 @@ func (r *reader) time() time.Time {
 		r.bad = true
 		return time.Time{}
 	}
-	return time.UnixMicro(int64(ms * 1000))
+	return time.UnixMicro(int64(math.Round(ms * 1000)))
 }
 
 // conns reads a list of connections to the end.

@@ -94,7 +94,7 @@ func (w *writer) actions(a *group.Actions, g *group.Group) {
 		})
 	}
 	each(w, a.Notices, func(n group.Notice) {
-		w.u8(uint8(n.Code))
+		w.name(noticeName(n.Code))
 		w.raw(n.Conn[:])
 		w.name(n.Name)
 	})
@@ -105,9 +105,53 @@ func (w *writer) actions(a *group.Actions, g *group.Group) {
 	}
 }
 
+// noticeName is what the page calls a notice (messages.ts).
+func noticeName(c group.NoticeCode) string {
+	switch c {
+	case group.NoticeInvalidCommit:
+		return "invalid_commit"
+	case group.NoticeJoined:
+		return "joined"
+	case group.NoticeLeft:
+		return "left"
+	case group.NoticeReplaced:
+		return "replaced"
+	case group.NoticeRemoved:
+		return "removed"
+	case group.NoticeDuplicateIdentity:
+		return "duplicate_identity"
+	case group.NoticeOutOfSync:
+		return "out_of_sync"
+	case group.NoticeRejoined:
+		return "rejoined"
+	case group.NoticeLinkRotated:
+		return "link_rotated"
+	case group.NoticePolicyChanged:
+		return "policy_changed"
+	case group.NoticeCreated:
+		return "created"
+	}
+	return ""
+}
+
+// stateName is what the page calls a state.
+func stateName(s group.State) string {
+	switch s {
+	case group.StateConnecting:
+		return "connecting"
+	case group.StateWaiting:
+		return "waiting"
+	case group.StateMember:
+		return "member"
+	case group.StateRemoved:
+		return "removed"
+	}
+	return "out_of_sync"
+}
+
 // state writes who is in the group and under which policy.
 func (w *writer) state(g *group.Group) {
-	w.u8(uint8(g.State()))
+	w.name(stateName(g.State()))
 	w.u64(g.Epoch())
 	w.flag(g.IsHost())
 	policy := g.Policy()

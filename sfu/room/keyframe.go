@@ -14,6 +14,9 @@ const (
 	// keyShare is how long a request to one layer stands for the others of its track: browsers answer a request to one
 	// VP8 layer with key frames on all of them.
 	keyShare = 150 * time.Millisecond
+	// keySpan bounds the requests to all layers of a track: two in this time, a third for a layer that the first did not
+	// reach. So nobody can make a browser send more than two key frames a second of any layer.
+	keySpan = time.Second
 	// keyTries is how often a request of a subscriber is repeated without an answer.
 	keyTries = 4
 	// startWait is how long subscribers of a track that starts wait for its higher layers: more than the packets of one
@@ -78,9 +81,11 @@ func (r *Room) tryKey(now time.Time, s *stream, out *Batch) {
 	if !k.wanted {
 		return
 	}
-	next := k.asked.Add(keyEvery)
-	if share := t.keyAt.Add(keyShare); share.After(next) {
-		next = share
+	next := latest(k.asked.Add(keyEvery), t.asked[0].Add(keyShare))
+	if first := t.asked[1]; first.Before(k.at) { // it brought this layer a key frame, too
+		next = latest(next, first.Add(keySpan))
+	} else {
+		next = latest(next, t.asked[2].Add(keySpan))
 	}
 	if now.Before(next) {
 		r.wake(next)
@@ -90,11 +95,18 @@ func (r *Room) tryKey(now time.Time, s *stream, out *Batch) {
 		k.wanted = false
 		return
 	}
-	k.asked, t.keyAt = now, now
+	k.asked, t.asked = now, [3]time.Time{now, t.asked[0], t.asked[1]}
 	k.tries++
 	r.stats.KeyRequestsOut++
 	out.RTCP = append(out.RTCP, Feedback{t.peer.id, &rtcp.PictureLossIndication{SenderSSRC: t.peer.ssrc, MediaSSRC: s.ssrc}})
 	r.wake(now.Add(keyEvery))
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // waiting reports whether a subscription cannot go on without a key frame of the layer.

@@ -47,7 +47,12 @@ func (r *Room) askMissing(now time.Time, p *peer, out *Batch) {
 	}
 }
 
+// ask asks for what is missing of a stream that somebody gets, or waits for: what nobody watches is not worth a repair.
 func (r *Room) ask(now time.Time, p *peer, s *stream, out *Batch) {
+	if !s.track.watched(s.layer) {
+		s.loss.KeyFrame(s.unwrap.Top() + 1)
+		return
+	}
 	r.nacks = s.loss.Missing(now, p.rtt, r.nacks[:0])
 	r.wake(s.loss.Next())
 	if len(r.nacks) == 0 {
@@ -58,6 +63,16 @@ func (r *Room) ask(now time.Time, p *peer, s *stream, out *Batch) {
 	out.RTCP = append(out.RTCP, Feedback{p.id, &rtcp.TransportLayerNack{
 		SenderSSRC: p.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(r.nacks),
 	}})
+}
+
+// watched reports whether a layer is forwarded to anybody, or about to be.
+func (t *track) watched(layer int8) bool {
+	for _, s := range t.subs {
+		if s.sw.Current() == layer || s.sw.Target() == layer {
+			return true
+		}
+	}
+	return false
 }
 
 // onNACK answers a subscriber's request with retransmissions. asked counts the numbers of the compound so far.

@@ -218,6 +218,7 @@ type publisher struct {
 	obeys    bool // follows TrackWanted
 	tids     bool // sends three temporal layers
 	source   Source
+	reorder  float64 // share of packets that come up to 30 ms late
 }
 
 type encoding struct {
@@ -231,6 +232,7 @@ type encoding struct {
 	key       bool
 	sent      map[uint16][]byte
 	count     int
+	asked     int // of its packets
 	off       bool
 }
 
@@ -363,7 +365,11 @@ func (p *publisher) emit(h, payload []byte) {
 	if p.w.rng.Float64() < p.loss {
 		return
 	}
-	p.w.after(p.delay, func() { p.deliver(raw) })
+	delay := p.delay
+	if p.w.rng.Float64() < p.reorder {
+		delay += time.Duration(1+p.w.rng.IntN(30)) * time.Millisecond
+	}
+	p.w.after(delay, func() { p.deliver(raw) })
 }
 
 func (p *publisher) deliver(raw []byte) {
@@ -410,6 +416,7 @@ func (p *publisher) retransmit(ssrc uint32, n uint16) {
 		if l.ssrc != ssrc || raw == nil {
 			continue
 		}
+		l.asked++
 		l.rtxs++
 		h := p.header(97, l.rtxs, binary.BigEndian.Uint32(raw[4:]), l.rtx, "1", l.rid, raw[1]&0x80 != 0)
 		p.emit(h, append([]byte{byte(n >> 8), byte(n)}, raw[len(h):]...))

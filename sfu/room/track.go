@@ -19,7 +19,7 @@ type track struct {
 	started bool                    // TrackStarted was told
 	since   time.Time               // of its first packet since then
 	holding bool                    // its subscribers wait until its layers are known, at most startWait
-	keyAt   time.Time               // last key frame request for any layer
+	asked   [3]time.Time            // last key frame requests for any layer, the newest first
 	made    time.Time
 	mark    uint64 // of the last list of wanted tracks that it is in
 	place   int    // in that list

@@ -1,6 +1,10 @@
 package client
 
-import "time"
+import (
+	"time"
+
+	"sotto/e2ee/sframe"
+)
 
 // How many packets an assembler holds: 2 s of 4 Mbit/s of video, 2.5 s of audio.
 const (
@@ -16,13 +20,17 @@ type arrival struct {
 	seq        uint16
 	ts         uint32
 	start, end bool // first and last packet of a frame
+	last       bool // last packet of a picture, which may have a frame of each spatial layer
+	codec      sframe.Codec
 	payload    []byte
 }
 
 // assembledFrame is a complete frame. data is valid until the next call of the assembler.
 type assembledFrame struct {
-	ts   uint32
-	data []byte
+	ts    uint32
+	data  []byte
+	codec sframe.Codec
+	last  bool // of its picture
 	// after says that packets before this frame were given up.
 	after bool
 }
@@ -56,6 +64,8 @@ type assemblerSlot struct {
 	at         time.Time
 	ts         uint32
 	start, end bool
+	last       bool
+	codec      sframe.Codec
 	payload    []byte
 }
 
@@ -89,7 +99,7 @@ func (a *assembler) push(now time.Time, p arrival) {
 	if last := len(a.spare) - 1; last >= 0 {
 		buf, a.spare = a.spare[last], a.spare[:last]
 	}
-	*s = assemblerSlot{number: n, at: now, ts: p.ts, start: p.start, end: p.end, payload: append(buf, p.payload...)}
+	*s = assemblerSlot{number: n, at: now, ts: p.ts, start: p.start, end: p.end, last: p.last, codec: p.codec, payload: append(buf, p.payload...)}
 	a.highest = max(a.highest, n)
 	a.stats.Packets++
 }
@@ -124,7 +134,8 @@ func (a *assembler) pop(now time.Time) (assembledFrame, bool) {
 			end, found := a.end(a.next)
 			switch {
 			case found == frameComplete:
-				f := assembledFrame{ts: s.ts, data: a.join(a.next, end), after: a.after}
+				f := assembledFrame{ts: s.ts, codec: s.codec, last: a.at(end).last, after: a.after}
+				f.data = a.join(a.next, end)
 				a.after = false
 				a.next = end + 1
 				return f, true

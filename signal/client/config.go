@@ -14,6 +14,7 @@ import (
 
 	"sotto/e2ee/group"
 	"sotto/e2ee/link"
+	"sotto/e2ee/sframe"
 	"sotto/signal/client/clips"
 	"sotto/signal/protocol"
 )
@@ -67,6 +68,8 @@ type Config struct {
 	Clip *clips.Clip
 	// Synthetic, when set, replaces the clip's video by frames of a given rate that carry their send time.
 	Synthetic *Synthetic
+	// Codecs are the video codecs that can be received and, with a Synthetic source, sent; nil is VP8. A clip is VP8.
+	Codecs []sframe.Codec
 	// AudioSlots and VideoSlots are how many tracks can be received at the same time.
 	AudioSlots, VideoSlots int
 
@@ -130,6 +133,9 @@ func (c *Config) complete() (host string, _ error) {
 	}
 	if c.HostToken == (link.HostToken{}) {
 		c.HostToken = link.NewHostToken()
+	}
+	if c.Codecs == nil {
+		c.Codecs = []sframe.Codec{sframe.VP8}
 	}
 	if c.Name == "" {
 		c.Name = "sotto-native"

@@ -21,6 +21,30 @@ type decoder struct {
 	buffers [3]int // index of the frame in each buffer
 }
 
+// syntheticDecoder is a model of a decoder of synthetic frames: it knows which of the stream's recent frames it has. The zero value
+// waits for a key frame.
+type syntheticDecoder struct {
+	running bool
+	numbers [64]uint64 // of the frames that it has, by number
+}
+
+// feed takes the next frame in order, as decoder.feed does.
+func (d *syntheticDecoder) feed(f *syntheticFrame) error {
+	if len(f.refs) == 0 {
+		*d = syntheticDecoder{running: true}
+	}
+	if !d.running {
+		return errNoKeyFrame
+	}
+	for _, ref := range f.refs {
+		if d.numbers[ref%uint64(len(d.numbers))] != ref {
+			return errReference
+		}
+	}
+	d.numbers[f.number%uint64(len(d.numbers))] = f.number
+	return nil
+}
+
 // feed takes the next frame in order. On an error the picture would be missing or wrong, and a key frame is due.
 func (d *decoder) feed(f *clips.Frame) error {
 	if !f.Key {

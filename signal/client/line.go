@@ -231,11 +231,27 @@ func (p *Participant) limit(m *protocol.Wanted) {
 	}
 	layers := protocol.MaxLayers // what is not listed is wanted whole
 	for _, t := range m.Tracks {
-		if t.Source == protocol.SourceCamera {
-			layers = t.Layers
+		if t.Source != protocol.SourceCamera {
+			continue
+		}
+		layers = t.Layers
+		if p.cfg.Synthetic != nil && t.Codec != "" && !p.stopped {
+			p.running.Go(func() { p.recode(t.Codec) })
 		}
 	}
 	p.camera.wanted.Store(int32(layers))
+}
+
+// recode makes the camera be sent in a codec: by another offer, whose answer puts it first.
+func (p *Participant) recode(codec string) {
+	p.offering.Lock()
+	defer p.offering.Unlock()
+	if p.camera.codec() == codec {
+		return
+	}
+	if err := p.exchange(p.ctx); err != nil && p.ctx.Err() == nil {
+		p.cancel(err)
+	}
 }
 
 // bind takes a slot list.

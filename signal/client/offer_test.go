@@ -6,12 +6,13 @@ import (
 
 	"github.com/pion/webrtc/v4"
 
+	"sotto/e2ee/sframe"
 	"sotto/sfu/transport"
 )
 
 // TestOffer_isUnderstoodByTheServer gives a native participant's offer to the server's parser.
 func TestOffer_isUnderstoodByTheServer(t *testing.T) {
-	pc, err := newPeerConnection(nil)
+	pc, err := newPeerConnection(nil, []sframe.Codec{sframe.VP8})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,8 @@ type Participant struct {
 	// admitted is closed on admission to the group.
 	admitted chan struct{}
 
+	offering sync.Mutex // held from an offer to its answer; before mu
+
 	mu         sync.Mutex
 	peers      map[protocol.ConnID]*protocol.Peer
 	bound      map[string]room.Slot // by mid
@@ -197,7 +199,7 @@ func position(gi *protocol.GroupInstance, slot *uint64) *group.Position {
 
 // negotiate makes the peer connection, offers all media sections and waits until media is connected.
 func (p *Participant) negotiate(ctx context.Context) error {
-	pc, err := newPeerConnection(p.cfg.Engine)
+	pc, err := newPeerConnection(p.cfg.Engine, p.cfg.Codecs)
 	if err != nil {
 		return fmt.Errorf("client: peer connection: %w", err)
 	}
@@ -235,7 +237,10 @@ func (p *Participant) negotiate(ctx context.Context) error {
 			}
 		}
 	}
-	if err := p.exchange(ctx); err != nil {
+	p.offering.Lock()
+	err = p.exchange(ctx)
+	p.offering.Unlock()
+	if err != nil {
 		return err
 	}
 	select {
@@ -251,7 +256,7 @@ func (p *Participant) negotiate(ctx context.Context) error {
 	return nil
 }
 
-// exchange sends the offer and sets the answer.
+// exchange sends an offer and sets the answer; offering is held.
 func (p *Participant) exchange(ctx context.Context) error {
 	offer, err := p.pc.CreateOffer(nil)
 	if err != nil {
@@ -274,6 +279,16 @@ func (p *Participant) exchange(ctx context.Context) error {
 	answer, ok := reply.(*protocol.Answer)
 	if !ok {
 		return fmt.Errorf("%w: instead of an answer", ErrProtocol)
+	}
+	if p.camera != nil {
+		pt, err := chosenPT(answer.SDP, p.cameraSection.Mid())
+		if err != nil {
+			return err
+		}
+		if p.cfg.Synthetic == nil {
+			pt = payloadVP8
+		}
+		p.camera.use(pt)
 	}
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}); err != nil {
 		return fmt.Errorf("%w: answer: %w", ErrProtocol, err)

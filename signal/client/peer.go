@@ -1,8 +1,8 @@
 package client
 
 import (
-	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -14,6 +14,8 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
+
+	"sotto/e2ee/sframe"
 )
 
 // Payload types of a native participant. Browsers number differently; the server maps.
@@ -21,6 +23,10 @@ const (
 	payloadOpus   = 111
 	payloadVP8    = 96
 	payloadVP8RTX = 97
+	payloadVP9    = 98
+	payloadVP9RTX = 99
+	payloadAV1    = 45
+	payloadAV1RTX = 46
 )
 
 const (
@@ -30,7 +36,7 @@ const (
 
 // newPeerConnection makes a peer connection with as few goroutines as the work needs: no mDNS, and the interceptors for
 // NACK, transport-wide feedback and reports.
-func newPeerConnection(engine func(*webrtc.SettingEngine)) (*webrtc.PeerConnection, error) {
+func newPeerConnection(engine func(*webrtc.SettingEngine), codecs []sframe.Codec) (*webrtc.PeerConnection, error) {
 	var settings webrtc.SettingEngine
 	log := silent()
 	settings.LoggerFactory = log
@@ -49,7 +55,7 @@ func newPeerConnection(engine func(*webrtc.SettingEngine)) (*webrtc.PeerConnecti
 	}
 
 	media := new(webrtc.MediaEngine)
-	if err := registerMedia(media); err != nil {
+	if err := registerMedia(media, codecs); err != nil {
 		return nil, err
 	}
 	registry := new(interceptor.Registry)
@@ -83,31 +89,18 @@ func silent() logging.LoggerFactory {
 	return f
 }
 
-func registerMedia(media *webrtc.MediaEngine) error {
+func registerMedia(media *webrtc.MediaEngine, codecs []sframe.Codec) error {
 	opus := webrtc.RTPCodecParameters{
 		PayloadType: payloadOpus,
 		RTPCodecCapability: webrtc.RTPCodecCapability{
 			MimeType: webrtc.MimeTypeOpus, ClockRate: clockAudio, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
 		},
 	}
-	feedback := []webrtc.RTCPFeedback{{Type: "ccm", Parameter: "fir"}}
-	vp8 := webrtc.RTPCodecParameters{
-		PayloadType:        payloadVP8,
-		RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: clockVideo, RTCPFeedback: feedback},
-	}
-	rtx := webrtc.RTPCodecParameters{
-		PayloadType: payloadVP8RTX,
-		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: webrtc.MimeTypeRTX, ClockRate: clockVideo, SDPFmtpLine: fmt.Sprintf("apt=%d", payloadVP8),
-		},
-	}
 	if err := media.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
 		return err
 	}
-	for _, codec := range []webrtc.RTPCodecParameters{vp8, rtx} {
-		if err := media.RegisterCodec(codec, webrtc.RTPCodecTypeVideo); err != nil {
-			return err
-		}
+	if err := registerVideo(media, codecs); err != nil {
+		return err
 	}
 	extension := func(uri string, kind webrtc.RTPCodecType) error {
 		return media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind)
@@ -115,7 +108,11 @@ func registerMedia(media *webrtc.MediaEngine) error {
 	if err := extension(sdp.SDESMidURI, webrtc.RTPCodecTypeAudio); err != nil {
 		return err
 	}
-	for _, uri := range []string{sdp.SDESMidURI, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI} {
+	uris := []string{sdp.SDESMidURI, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI}
+	if slices.Contains(codecs, sframe.AV1) {
+		uris = append(uris, uriDescriptor)
+	}
+	for _, uri := range uris {
 		if err := extension(uri, webrtc.RTPCodecTypeVideo); err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -27,32 +26,36 @@ type publication struct {
 
 // outStream is one RTP stream. Its fields belong to the publishing goroutine, except where said.
 type outStream struct {
-	track *webrtc.TrackLocalStaticRTP
+	track *outTrack
 	rid   string
 	next  int         // frame of the loop
 	key   atomic.Bool // set by the RTCP reader: start over at the key frame
 
 	vp8           vp8Packetizer
+	vp9           vp9Packetizer
+	av1           av1Packetizer
 	seq           uint16
 	ts            uint32
 	midID, ridID  uint8
+	ddID          uint8
 	mid           string
 	protected     []byte
+	dd            []byte
 	payloads      [][]byte
 	packets, size atomic.Uint64
+
+	// of a synthetic source
+	codec   sframe.Codec
+	encoder encoder
+	refs    []uint64
+	plain   []byte
 }
 
-func newStream(kind webrtc.RTPCodecCapability, source, rid string, rng *rand.Rand) (*outStream, error) {
-	var options []func(*webrtc.TrackLocalStaticRTP)
-	if rid != "" {
-		options = append(options, webrtc.WithRTPStreamID(rid))
-	}
-	track, err := webrtc.NewTrackLocalStaticRTP(kind, source, "sotto", options...)
-	if err != nil {
-		return nil, err
-	}
+func newStream(kind webrtc.RTPCodecType, source, rid string, rng *rand.Rand) *outStream {
 	// Below 2^15, so that a receiver that sees the first packets late cannot take the wrap for the start (RFC 3711 3.3.1).
-	return &outStream{track: track, rid: rid, seq: uint16(rng.Uint32N(1 << 15)), ts: rng.Uint32()}, nil
+	return &outStream{
+		track: &outTrack{kind: kind, id: source, rid: rid}, rid: rid, seq: uint16(rng.Uint32N(1 << 15)), ts: rng.Uint32(),
+	}
 }
 
 // publish adds a sending media section with one encoding per stream.
@@ -73,17 +76,19 @@ func publish(pc *webrtc.PeerConnection, streams []*outStream) (*publication, *we
 
 // negotiated reads what the answer fixed.
 func (p *publication) negotiated(mid string) {
-	var midID, ridID uint8
+	var midID, ridID, ddID uint8
 	for _, e := range p.sender.GetParameters().HeaderExtensions {
 		switch e.URI {
 		case sdp.SDESMidURI:
 			midID = uint8(e.ID)
 		case sdp.SDESRTPStreamIDURI:
 			ridID = uint8(e.ID)
+		case uriDescriptor:
+			ddID = uint8(e.ID)
 		}
 	}
 	for _, s := range p.streams {
-		s.mid, s.midID, s.ridID = mid, midID, ridID
+		s.mid, s.midID, s.ridID, s.ddID = mid, midID, ridID, ddID
 	}
 }
 
@@ -128,29 +133,58 @@ func wantsKeyFrame(packet rtcp.Packet, ssrc uint32) bool {
 func (s *outStream) writeVP8(tid uint8, sync bool) error {
 	s.payloads = s.vp8.packetize(s.protected, tid, sync, s.payloads[:0])
 	for i, payload := range s.payloads {
-		if err := s.writePacket(payload, i == len(s.payloads)-1); err != nil {
+		if err := s.writePacket(payload, i == len(s.payloads)-1, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *outStream) writePacket(payload []byte, marker bool) error {
-	packet := rtp.Packet{Header: rtp.Header{Version: 2, Marker: marker, SequenceNumber: s.seq, Timestamp: s.ts}, Payload: payload}
-	s.seq++
-	if s.midID != 0 {
-		if err := packet.SetExtension(s.midID, []byte(s.mid)); err != nil {
+// writeFrame sends the protected frame of a synthetic stream that lies in s.protected.
+func (s *outStream) writeFrame(f *layered) error {
+	s.payloads = s.payloads[:0]
+	switch s.codec {
+	case sframe.VP9:
+		s.payloads = s.vp9.packetize(s.protected, f, s.payloads)
+	case sframe.AV1:
+		s.payloads = s.av1.packetize(s.protected, f.key, s.payloads)
+	default:
+		return s.writeVP8(0, false)
+	}
+	for i, payload := range s.payloads {
+		end := i == len(s.payloads)-1
+		if s.dd = s.dd[:0]; s.ddID != 0 && s.codec == sframe.AV1 {
+			s.dd = appendDescriptor(s.dd, f, i == 0, end, s.encoder.between)
+		}
+		if err := s.writePacket(payload, end && f.sid == f.layers-1, s.dd); err != nil {
 			return err
 		}
 	}
-	if s.ridID != 0 && s.rid != "" {
-		if err := packet.SetExtension(s.ridID, []byte(s.rid)); err != nil {
+	return nil
+}
+
+// writePacket sends one packet, with a dependency descriptor if dd is not empty.
+func (s *outStream) writePacket(payload []byte, marker bool, dd []byte) error {
+	packet := rtp.Packet{Header: rtp.Header{Version: 2, Marker: marker, SequenceNumber: s.seq, Timestamp: s.ts}, Payload: payload}
+	s.seq++
+	profile := uint16(rtp.ExtensionProfileOneByte)
+	if len(dd) > 16 { // RFC 8285 4.3
+		profile = rtp.ExtensionProfileTwoByte
+	}
+	for _, e := range []struct {
+		id    uint8
+		value []byte
+	}{{s.midID, []byte(s.mid)}, {s.ridID, []byte(s.rid)}, {s.ddID, dd}} {
+		if e.id == 0 || len(e.value) == 0 {
+			continue
+		}
+		if err := packet.SetExtensionWithProfile(e.id, e.value, profile); err != nil {
 			return err
 		}
 	}
 	s.packets.Add(1)
 	s.size.Add(uint64(len(payload)))
-	return s.track.WriteRTP(&packet)
+	return s.track.write(&packet)
 }
 
 // runAudio sends the audio clip in a loop until ctx ends.
@@ -169,7 +203,7 @@ func (p *Participant) runAudio(ctx context.Context, pub *publication) {
 			p.count.notProtected.Add(1)
 			return
 		}
-		if s.writePacket(s.protected, false) != nil {
+		if s.writePacket(s.protected, false, nil) != nil {
 			p.count.notWritten.Add(1)
 		}
 	})
@@ -229,10 +263,8 @@ func (p *Participant) every(ctx context.Context, interval time.Duration, tick fu
 func (p *Participant) addPublications() error {
 	rng := rand.New(rand.NewPCG(p.cfg.Seed, 1))
 	if p.cfg.Audio {
-		s, err := newStream(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: clockAudio, Channels: 2}, "mic", "", rng)
-		if err != nil {
-			return fmt.Errorf("client: microphone: %w", err)
-		}
+		s := newStream(webrtc.RTPCodecTypeAudio, "mic", "", rng)
+		var err error
 		if p.mic, p.micSection, err = publish(p.pc, []*outStream{s}); err != nil {
 			return fmt.Errorf("client: microphone: %w", err)
 		}
@@ -240,20 +272,20 @@ func (p *Participant) addPublications() error {
 	if !p.cfg.Video {
 		return nil
 	}
-	rids := []string{""}
-	if p.cfg.Synthetic == nil {
-		rids = nil
+	var rids []string
+	switch source := p.cfg.Synthetic; {
+	case source == nil:
 		for _, l := range p.cfg.Clip.Layers {
 			rids = append(rids, l.RID)
 		}
+	case source.streams() == 1:
+		rids = []string{""}
+	default:
+		rids = []string{"q", "h", "f"}[:source.streams()]
 	}
 	var streams []*outStream
-	for i, rid := range rids {
-		s, err := newStream(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: clockVideo}, "camera", rid, rng)
-		if err != nil {
-			return fmt.Errorf("client: camera layer %s: %w", strconv.Itoa(i), err)
-		}
-		streams = append(streams, s)
+	for _, rid := range rids {
+		streams = append(streams, newStream(webrtc.RTPCodecTypeVideo, "camera", rid, rng))
 	}
 	var err error
 	if p.camera, p.cameraSection, err = publish(p.pc, streams); err != nil {

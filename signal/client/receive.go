@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -27,15 +28,14 @@ const (
 type reception struct {
 	mid       string
 	ssrc      uint32
-	codec     sframe.Codec
 	assembler *assembler
 
-	track   *receivedTrack // what is bound to it now
-	decoder decoder
-	number  uint64 // of the next synthetic frame, for its decoder
-	running bool
-	asked   time.Time
-	plain   []byte
+	track     *receivedTrack // what is bound to it now
+	decoder   decoder
+	synthetic syntheticDecoder
+	refs      []uint64
+	asked     time.Time
+	plain     []byte
 }
 
 // receivedTrack is a track of a peer, on whatever media section it comes.
@@ -55,9 +55,9 @@ func (t *receivedTrack) paused(why string) {
 
 // receive reads one media section until the peer connection closes.
 func (p *Participant) receive(track *webrtc.TrackRemote, mid string) {
-	r := &reception{mid: mid, ssrc: uint32(track.SSRC()), codec: sframe.Opus, assembler: newAssembler(windowAudio, waitAudio)}
+	r := &reception{mid: mid, ssrc: uint32(track.SSRC()), assembler: newAssembler(windowAudio, waitAudio)}
 	if track.Kind() == webrtc.RTPCodecTypeVideo {
-		r.codec, r.assembler = sframe.VP8, newAssembler(windowVideo, waitVideo)
+		r.assembler = newAssembler(windowVideo, waitVideo)
 	}
 	p.mu.Lock()
 	p.receptions = append(p.receptions, r)
@@ -75,20 +75,46 @@ func (p *Participant) receive(track *webrtc.TrackRemote, mid string) {
 			p.count.malformed.Add(1)
 			continue
 		}
-		in := arrival{seq: packet.SequenceNumber, ts: packet.Timestamp, start: true, end: true, payload: packet.Payload}
-		if r.codec == sframe.VP8 && len(packet.Payload) > 0 {
-			d, err := parseVP8(packet.Payload)
-			if err != nil {
-				p.count.malformed.Add(1)
-				continue
-			}
-			in.start, in.end, in.payload = d.start, packet.Marker, packet.Payload[d.size:]
+		in, err := arrivalOf(&packet)
+		if err != nil {
+			p.count.malformed.Add(1)
+			continue
 		}
 		p.mu.Lock()
 		p.arrived(now, r, in)
 		p.flush()
 		p.mu.Unlock()
 	}
+}
+
+// arrivalOf reads the payload descriptor of a packet, of whatever codec.
+func arrivalOf(p *rtp.Packet) (in arrival, err error) {
+	in = arrival{
+		seq: p.SequenceNumber, ts: p.Timestamp, start: true, end: true, last: p.Marker, codec: codecOf(p.PayloadType), payload: p.Payload,
+	}
+	if len(p.Payload) == 0 {
+		return in, nil // padding
+	}
+	size := 0
+	switch in.codec {
+	case sframe.Opus:
+		in.last = true
+	case sframe.VP8:
+		var d vp8Descriptor
+		d, err = parseVP8(p.Payload)
+		size, in.start, in.end = d.size, d.start, p.Marker
+	case sframe.VP9:
+		size, in.start, in.end, err = parseVP9(p.Payload)
+	case sframe.AV1:
+		size = 1
+		in.start, in.end, err = parseAV1(p.Payload)
+	default:
+		err = errDescriptor
+	}
+	if err == nil {
+		in.payload = p.Payload[size:]
+	}
+	return in, err
 }
 
 // arrived takes one packet and opens what became complete.
@@ -100,11 +126,11 @@ func (p *Participant) arrived(now time.Time, r *reception, in arrival) {
 			return
 		}
 		var err error
-		r.plain, err = p.keys.room.Open(now, r.mid, r.codec, f.ts, f.data, r.plain[:0], &p.keys.out)
+		r.plain, err = p.keys.room.Open(now, r.mid, f.codec, f.ts, f.data, r.plain[:0], &p.keys.out)
 		p.released(now)
 		switch err {
 		case nil:
-			p.opened(now, r, r.plain)
+			p.opened(now, r, r.plain, f.last)
 		case room.ErrHeld:
 			p.due = true // it may not be held for ever
 		}
@@ -116,22 +142,22 @@ func (p *Participant) released(now time.Time) {
 	for _, f := range p.keys.out.Frames {
 		for _, r := range p.receptions {
 			if r.mid == f.MID {
-				p.opened(now, r, f.Data)
+				p.opened(now, r, f.Data, true)
 			}
 		}
 	}
 	p.keys.out.Frames = p.keys.out.Frames[:0]
 }
 
-// opened judges a frame as a decoder would.
-func (p *Participant) opened(now time.Time, r *reception, frame []byte) {
+// opened judges a frame as a decoder would. Only the last frame of a picture shows it.
+func (p *Participant) opened(now time.Time, r *reception, frame []byte, last bool) {
 	b, ok := p.bound[r.mid]
 	if !ok {
 		return // the binding ended between opening and here; cannot happen under one lock
 	}
 	t := p.trackOf(b)
 	if r.track != t {
-		r.track, r.decoder, r.running = t, decoder{}, false
+		r.track, r.decoder, r.synthetic = t, decoder{}, syntheticDecoder{}
 		t.resumed = true
 	}
 	event := FrameEvent{
@@ -142,33 +168,30 @@ func (p *Participant) opened(now time.Time, r *reception, frame []byte) {
 	var err error
 	if f, ok := p.cfg.Clip.Find(frame); ok {
 		event.Layer, event.Index = f.Layer, f.Index
-		if r.codec == sframe.VP8 {
+		if t.source == sframe.Camera {
 			err = r.decoder.feed(f)
 			if f.Key {
 				t.stats.KeyFrames++
 			}
 		}
-	} else if f, ok := parseSynthetic(frame); ok && r.codec == sframe.VP8 {
-		event.Latency = now.Sub(f.sent)
-		switch {
-		case f.key:
+	} else if f, ok := parseSynthetic(frame, r.refs); ok {
+		r.refs = f.refs
+		event.Layer, event.Latency = f.layer, now.Sub(f.sent)
+		err = r.synthetic.feed(&f)
+		if len(f.refs) == 0 {
 			t.stats.KeyFrames++
-			r.running = true
-		case !r.running:
-			err = errNoKeyFrame
-		case f.number != r.number:
-			err, r.running = errReference, false
 		}
-		r.number = f.number + 1
 	} else {
 		err = errUnknownFrame
 	}
-	switch err {
-	case nil:
+	switch {
+	case err == nil && !last:
+		// A higher spatial layer of the picture follows.
+	case err == nil:
 		event.Decoded = true
 		t.stats.decoded(now, event.Layer, t.resumed)
 		t.resumed = false
-	case errUnknownFrame:
+	case errors.Is(err, errUnknownFrame):
 		t.stats.Unknown++
 	default:
 		t.stats.Undecodable++

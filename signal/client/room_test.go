@@ -39,8 +39,8 @@ func address(index int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + index)}), 6000)
 }
 
-// newCall starts a service. loss is that of every flow.
-func newCall(t *testing.T, loss float64) *call {
+// newCall starts a service. loss is that of every flow; codecs are those of the node, best first.
+func newCall(t *testing.T, loss float64, codecs ...string) *call {
 	t.Helper()
 	c := &call{t: t, pipes: newPipeListener(), served: make(chan struct{}), keys: newKeys(t)}
 	c.network = newNetwork(func(from, to netip.AddrPort) path {
@@ -50,7 +50,7 @@ func newCall(t *testing.T, loss float64) *call {
 		return path{delay: d % (40 * time.Millisecond), loss: loss, seed: uint64(a)<<8 | uint64(b)}
 	})
 	var err error
-	c.node, err = sfu.New(sfu.Config{Shards: []sfu.ShardConfig{{Conn: c.network.open(nodeAddress)}}})
+	c.node, err = sfu.New(sfu.Config{Shards: []sfu.ShardConfig{{Conn: c.network.open(nodeAddress)}}, Codecs: codecs})
 	if err != nil {
 		t.Fatal(err)
 	}

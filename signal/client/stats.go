@@ -22,6 +22,8 @@ type Stats struct {
 	CameraPackets []uint64
 	// FramesNotProtected and FramesNotWritten are own frames that did not leave.
 	FramesNotProtected, FramesNotWritten uint64
+	// Codec is what the camera is sent in, such as "vp8"; empty without one.
+	Codec string
 	// Malformed are RTP packets that could not be read.
 	Malformed uint64
 	// KeyFrameRequests are PLIs sent.
@@ -144,6 +146,9 @@ func (p *Participant) Stats() Stats {
 				s.CameraPackets = append(s.CameraPackets, o.packets.Load())
 			}
 		}
+	}
+	if p.camera != nil {
+		s.Codec = p.camera.codec()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -88,11 +88,6 @@ const refusals: readonly Refusal[] = [
   "malformed", "config", "order", "roster", "envelope", "message",
   "not_member", "not_host", "unknown", "full", "signature", "failed",
 ];
-const states: readonly MembershipState[] = ["connecting", "waiting", "member", "removed", "out_of_sync"];
-const notices: readonly NoticeCode[] = [
-  "invalid_commit", "joined", "left", "replaced", "removed", "duplicate_identity",
-  "out_of_sync", "rejoined", "link_rotated", "policy_changed", "created",
-];
 
 // First byte of a call.
 const callStart = 0;
@@ -242,14 +237,14 @@ function readActions(r: Reader): Actions {
     messages: r.list(() => ({ connId: toBase64url(r.take(16)), leaf: r.u8(), epoch: r.u64(), kind: r.u8(), body: r.data() })),
     state: r.flag() ? readState(r) : null,
     knocks: r.flag() ? r.list(() => ({ connId: toBase64url(r.take(16)), key: r.take(32), name: r.text() })) : null,
-    notices: r.list(() => ({ code: notices[r.u8() - 1]!, connId: toBase64url(r.take(16)), name: r.text() })),
+    notices: r.list(() => ({ code: r.text() as NoticeCode, connId: toBase64url(r.take(16)), name: r.text() })),
     link: r.flag() ? { gen: r.u16(), secret: r.take(32) } : null,
   };
 }
 
 function readState(r: Reader): GroupState {
   return {
-    state: states[r.u8()]!,
+    state: r.text() as MembershipState,
     epoch: r.u64(),
     isHost: r.flag(),
     locked: r.flag(),

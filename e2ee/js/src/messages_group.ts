@@ -156,6 +156,7 @@ export type NoticeCode =
   | "duplicate_identity" // the own identity entered from elsewhere, or is in this room in another tab
   | "out_of_sync"
   | "rejoined"
+  | "stuck" // nobody lets this client in again: only a "reset" helps
   | "link_rotated"
   | "policy_changed"
   | "created" // this client founded the group

@@ -11,7 +11,8 @@ export class Writer {
   }
 
   u8(v: number): this {
-    this.buffer[this.grow(1)] = v;
+    const at = this.grow(1);
+    this.buffer[at] = v;
     return this;
   }
 
@@ -41,7 +42,10 @@ export class Writer {
   }
 
   raw(...parts: Uint8Array[]): this {
-    for (const p of parts) this.buffer.set(p, this.grow(p.length));
+    for (const p of parts) {
+      const at = this.grow(p.length);
+      this.buffer.set(p, at);
+    }
     return this;
   }
 
@@ -58,7 +62,7 @@ export class Writer {
     return new DataView(this.buffer.buffer, at, n);
   }
 
-  /** Makes room for n more bytes and returns where they begin. */
+  /** Makes room for n more bytes, perhaps in another buffer, and returns where they begin. */
   private grow(n: number): number {
     const at = this.length;
     this.length += n;

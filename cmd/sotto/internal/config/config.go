@@ -55,6 +55,9 @@ type Config struct {
 	ClusterURL     string   `key:"cluster-url" for:"signal,sfu" default-sfu:"127.0.0.1:4222" doc:"engine: HOST:PORT of a 'sotto signal', or nats://… or tls://… of a NATS service. Set on signal, there is no engine in the process"`
 	ClusterSecret  Secret   `key:"cluster-secret" for:"signal,sfu" doc:"secret that signaling and nodes share, 32 bytes or more; also keeps calls resumable over a restart of signaling"`
 	ClusterCreds   string   `key:"cluster-credentials" for:"signal,sfu" doc:"NATS credentials file for cluster-url"`
+	FilesDir       string   `key:"files-dir" for:"dev,signal" doc:"where files that participants send each other lie until they are fetched, encrypted, in a directory that goes with the process. Default: the system's directory for temporary files"`
+	FilesLimit     int      `key:"files-limit" for:"dev,signal" default:"4096" doc:"MiB of such files, 256 of one room; 0 = none are stored"`
+	FilesMinutes   int      `key:"files-minutes" for:"dev,signal" default:"60" doc:"how long such a file lives"`
 	MetricsListen  string   `key:"metrics-listen" for:"dev,signal,sfu" default:"127.0.0.1:9464" default-sfu:"127.0.0.1:9465" doc:"address of /metrics, /livez and /readyz, and of /debug/pprof/ if it is a loopback address; empty = none"`
 	LogLevel       string   `key:"log-level" for:"dev,signal,sfu" default:"info" default-dev:"warn" doc:"debug, info, warn or error"`
 	Verbose        bool     `key:"verbose" for:"dev" default:"false" doc:"the same as log-level debug"`
@@ -197,6 +200,14 @@ func (c *Config) Check() error {
 	}
 	if (c.command == Dev || c.command == SFU) && !slices.Contains(offloads(), c.SocketOffload) {
 		wrong("socket-offload", "is none of %s", strings.Join(offloads(), ", "))
+	}
+	if o, _ := find("files-limit"); o.known(c.command) {
+		if c.FilesLimit < 0 || c.FilesLimit > 1<<20 {
+			wrong("files-limit", "is not between 0 and %d", 1<<20)
+		}
+		if c.FilesMinutes < 1 || c.FilesMinutes > 7*24*60 {
+			wrong("files-minutes", "is not between 1 and %d", 7*24*60)
+		}
 	}
 	switch c.command {
 	case Signal:
