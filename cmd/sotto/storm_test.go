@@ -50,10 +50,16 @@ func TestProcesses_restartInACommitStorm(t *testing.T) {
 	}
 	gone := people[4:6:6]
 	people = append([]*client.Participant(nil), people[:4]...)
+	var leaving sync.WaitGroup
 	for _, p := range gone {
-		go p.Close()
+		leaving.Go(func() {
+			if err := p.Leave(t.Context()); err != nil {
+				t.Errorf("leave: %v", err)
+			}
+		})
 	}
-	until(t, "the group has moved", func() bool { return people[0].Membership().Epoch > before })
+	until(t, "the group moves", func() bool { return people[0].Membership().Epoch > before })
+	leaving.Wait()
 	s.signal.stop(syscall.SIGKILL)
 	s.startSignal()
 	s.ready()
@@ -78,7 +84,8 @@ func joinPlain(ctx context.Context, s *services, keys *link.Keys) (*client.Parti
 	return client.Join(ctx, client.Config{URL: s.websocket(), Keys: keys, Audio: true, AudioSlots: 9, VideoSlots: 1})
 }
 
-// oneGroup reports whether all are members of one group of n in one epoch.
+// oneGroup reports whether n people are members of one group in one epoch. Others may be in it: who was thrown back while
+// joining is gone for the service only after its time.
 func oneGroup(people []*client.Participant, n int) bool {
 	if len(people) != n {
 		return false
@@ -86,7 +93,7 @@ func oneGroup(people []*client.Participant, n int) bool {
 	first := people[0].Membership()
 	for _, p := range people {
 		m := p.Membership()
-		if m.State != group.StateMember || len(m.Members) != n || m.Epoch != first.Epoch || !bytes.Equal(m.Authenticator, first.Authenticator) {
+		if m.State != group.StateMember || len(m.Members) < n || m.Epoch != first.Epoch || !bytes.Equal(m.Authenticator, first.Authenticator) {
 			return false
 		}
 		if errors.Is(p.Err(), client.ErrClosed) {

@@ -29,7 +29,7 @@ type trackName struct {
 }
 
 type record struct {
-	frames hash.Hash // of (layer, index, time, decoded)
+	frames                 hash.Hash // of (layer, index, time, decoded)
 	count, decoded, broken int
 }
 
