@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sotto/e2ee/link"
+	"sotto/e2ee/mls"
 )
 
 // world is a room in virtual time: clients, the service between them, and the
@@ -152,6 +153,13 @@ type client struct {
 	tickAt    time.Time
 	beating   bool
 	mute      func(h link.Header) bool // drops messages on their way to the service
+	lies      bool                     // for tests of insiders
+	// shadow is a state of a greedy client that its Group does not know of: it has
+	// no rules, and nobody erases it.
+	greedy bool
+	shadow *mls.Group
+	hook   func(out *Actions)
+	skew   time.Duration // of its clock
 
 	keys     map[uint64]Keys
 	sendWith uint64
@@ -240,6 +248,9 @@ func (c *client) do(event func(out *Actions)) {
 
 func (c *client) act(out *Actions) {
 	w := c.w
+	if c.hook != nil {
+		c.hook(out)
+	}
 	for _, m := range out.Send {
 		c.post(m)
 	}
@@ -249,7 +260,7 @@ func (c *client) act(out *Actions) {
 				return
 			}
 			c.do(func(out *Actions) {
-				if err := c.g.Signed(w.now, s.ID, ed25519.Sign(c.identity, s.Message), out); err != nil {
+				if err := c.g.Signed(c.now(), s.ID, ed25519.Sign(c.identity, s.Message), out); err != nil {
 					w.t.Errorf("%s: signed: %v", c.name, err)
 				}
 			})
@@ -351,7 +362,7 @@ func (c *client) post(m []byte) {
 // tick calls Tick when it is asked for.
 func (c *client) tick() {
 	var out Actions
-	next := c.g.Tick(c.w.now, &out)
+	next := c.g.Tick(c.now(), &out)
 	if len(out.Send)+len(out.Sign)+len(out.Keys)+len(out.SendEpoch)+len(out.Forget)+len(out.Notices)+len(out.Messages) > 0 || out.Stop || out.Changed {
 		c.act(&out)
 		return
@@ -359,8 +370,11 @@ func (c *client) tick() {
 	if out.KnocksChanged {
 		c.knocks = out.Knocks
 	}
-	c.scheduleTick(next)
+	c.scheduleTick(next.Add(-c.skew))
 }
+
+// now is what the client's clock shows.
+func (c *client) now() time.Time { return c.w.now.Add(c.skew) }
 
 func (c *client) scheduleTick(next time.Time) {
 	if !next.After(c.w.now) {
@@ -385,11 +399,19 @@ func (c *client) hears(data []byte) {
 			}
 		}()
 	}
+	if h, _, _ := link.ParseEnvelope(data[8:]); c.greedy && h.Type == link.TypeWelcome {
+		_, message, _ := must(c.w.keys.Opener(h.From)).Open(data[8:])
+		for _, inv := range c.g.invites {
+			if joined, err := mls.Join(mls.Config{PSKs: linkPSK{c.g}}, inv, message, nil); err == nil {
+				c.shadow = joined.Group
+			}
+		}
+	}
 	seq := binary.BigEndian.Uint64(data)
 	c.lastSeq = seq
 	c.inbox = append(c.inbox, data)
 	c.do(func(out *Actions) {
-		err := c.g.Envelope(c.w.now, data, out)
+		err := c.g.Envelope(c.now(), data, out)
 		if h, _, _ := link.ParseEnvelope(data[8:]); err != nil && c.w.trace && h.Type != link.TypeApp {
 			c.w.t.Logf("%v %s: %v", c.w.now.Sub(start), c.name, err)
 		}
@@ -547,6 +569,8 @@ type service struct {
 	forked     bool // it equivocates
 	// filter decides what reaches whom; nil: everything.
 	filter func(to *client, h link.Header) bool
+	// spoil makes it turn a bit of every Welcome.
+	spoil bool
 	// accepts is called with each accepted commit before it is relayed.
 	accepts func(h link.Header)
 }
@@ -611,12 +635,12 @@ func (s *service) connect(c *client) {
 	s.room = append(s.room, &seat{c: c})
 	c.receive(func() {
 		c.do(func(out *Actions) {
-			if err := c.g.Welcome(s.w.now, peers, at, out); err != nil {
+			if err := c.g.Welcome(c.now(), peers, at, out); err != nil {
 				s.w.t.Errorf("%s: welcome: %v", c.name, err)
 			}
 		})
 	})
-	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerJoined(s.w.now, c.conn, out) }) })
+	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerJoined(o.now(), c.conn, out) }) })
 }
 
 // others sends a text message to everybody else.
@@ -647,7 +671,7 @@ func (s *service) left(c *client, _ string) {
 		return
 	}
 	s.room = slices.Delete(s.room, i, i+1)
-	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerLeft(s.w.now, c.conn, out) }) })
+	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerLeft(o.now(), c.conn, out) }) })
 	if s.grouped && !slices.ContainsFunc(s.room, func(x *seat) bool { return x.member }) {
 		s.grouped = false
 		s.tell()
@@ -657,7 +681,7 @@ func (s *service) left(c *client, _ string) {
 // tell sends the position to all.
 func (s *service) tell() {
 	at := s.position()
-	s.others(nil, func(o *client) { o.do(func(out *Actions) { o.g.Position(s.w.now, at, out) }) })
+	s.others(nil, func(o *client) { o.do(func(out *Actions) { o.g.Position(o.now(), at, out) }) })
 }
 
 func (s *service) resume(c *client) {
@@ -679,7 +703,7 @@ func (s *service) resume(c *client) {
 	missed := x.backlog
 	x.backlog = nil
 	c.receive(func() {
-		c.do(func(out *Actions) { c.g.Resumed(s.w.now, peers, at, false, out) })
+		c.do(func(out *Actions) { c.g.Resumed(c.now(), peers, at, false, out) })
 	})
 	for _, data := range missed {
 		if binary.BigEndian.Uint64(data) > c.lastSeq {
@@ -700,7 +724,7 @@ func (s *service) recover(x *seat) {
 		})
 	}
 	x.lost, x.away = false, false
-	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerJoined(s.w.now, c.conn, out) }) })
+	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerJoined(o.now(), c.conn, out) }) })
 	if t := c.ticket; t != nil && hmac.Equal(t.mac, s.mac(c.conn, t)) {
 		if s.recovering {
 			s.claims = append(s.claims, t)
@@ -711,7 +735,7 @@ func (s *service) recover(x *seat) {
 	}
 	peers, at := s.peers(c), s.position()
 	c.receive(func() {
-		c.do(func(out *Actions) { c.g.Resumed(s.w.now, peers, at, true, out) })
+		c.do(func(out *Actions) { c.g.Resumed(c.now(), peers, at, true, out) })
 	})
 }
 
@@ -762,7 +786,7 @@ func (s *service) restart() {
 		for _, x := range s.room {
 			peers := s.peers(x.c)
 			if !x.away {
-				x.c.receive(func() { x.c.do(func(out *Actions) { x.c.g.Peers(s.w.now, peers, out) }) })
+				x.c.receive(func() { x.c.do(func(out *Actions) { x.c.g.Peers(x.c.now(), peers, out) }) })
 			}
 		}
 	})
@@ -777,7 +801,7 @@ func (s *service) mac(conn link.ConnID, t *ticket) []byte {
 func (s *service) stale(c *client) {
 	at := s.position()
 	s.refused++
-	c.receive(func() { c.do(func(out *Actions) { c.g.Stale(s.w.now, at, out) }) })
+	c.receive(func() { c.do(func(out *Actions) { c.g.Stale(c.now(), at, out) }) })
 }
 
 // relay sends an envelope in the room's order.
@@ -851,6 +875,10 @@ func (s *service) binary(c *client, m []byte) {
 		s.relay(h, envelope, everybody)
 		if len(bundle.Admits) > 0 {
 			w, _, _ := link.ParseEnvelope(bundle.Welcome)
+			if s.spoil {
+				bundle.Welcome = bytes.Clone(bundle.Welcome)
+				bundle.Welcome[len(bundle.Welcome)/2] ^= 1
+			}
 			s.relay(w, bundle.Welcome, func(y *seat) bool {
 				listed := slices.Contains(bundle.Admits, y.c.conn)
 				y.member = y.member || listed

@@ -192,6 +192,7 @@ func FuzzSwitch(f *testing.F) {
 // newer in their stream are newer.
 func FuzzSwitchHostile(f *testing.F) {
 	f.Add([]byte{0x80, 1, 1, 1, 0x90, 1, 1, 2, 0, 0xff, 3, 0, 0, 0x81, 1, 4})
+	f.Add([]byte{0x80, 1, 1, 1, 0x46, 1, 9, 9, 0x48, 1, 2, 3, 0x88, 1, 2, 2, 0x40, 1, 1, 7})
 	f.Add([]byte{0x80, 1, 1, 1, 0x40, 1, 9, 9, 0x80, 0x7f, 1, 1, 0x20, 5, 5, 5})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := NewSwitch(1000, 0)
@@ -212,13 +213,19 @@ func FuzzSwitchHostile(f *testing.F) {
 				s.SetClock(int8(in[1]%5)-1, start.Add(time.Duration(in[2])*time.Hour), uint32(in[3])<<24, 90_000)
 			case 5:
 				ts += uint32(in[1]) << 24
+			case 6:
+				s.SetMaxSID(in[1])
 			}
 			ext += uint64(int64(int8(in[1]))) << (in[2] & 15)
 			ts += uint32(int32(int8(in[3]))) * 100
 			p := packet.Packet{
 				ExtSeq: ext, TS: ts, Layer: int8(in[2]>>4&3) - 1, TID: in[3] & 3, SwitchTID: in[3] >> 6, Codec: packet.VP8,
 				Start: in[0]&0x80 != 0, Key: in[0]&0x80 != 0, PayloadEnd: uint16(in[0] & 0xc0),
+				SID: in[2] & 3, Skips: in[3] &^ (uint8(2)<<(in[2]&3) - 1), End: in[0]&0x20 != 0,
 				PictureID: uint16(in[3]), PictureIDAt: 1, TL0At: 3, Arrival: start.Add(time.Duration(ts) * 11 * time.Microsecond),
+			}
+			if in[0]&0x08 != 0 {
+				p.Codec = packet.VP9
 			}
 			o, ok := s.Next(&p)
 			if !ok && !o.Fill {

@@ -49,6 +49,11 @@ func (r *Room) tracksChanged(now time.Time, from *peer, c change, out *Batch) {
 			r.settle(now, p, false, out)
 		}
 	}
+	if len(c.removed) > 0 { // let go of them
+		a := &r.assigning
+		clear(a.found[:cap(a.found)])
+		clear(a.list[:cap(a.list)])
+	}
 }
 
 // admit puts new tracks that a peer wants into free slots, or into those of lesser tracks. It reports false if that is not all

@@ -258,6 +258,9 @@ func TestRoom_commandsOutOfPlace(t *testing.T) {
 		{Publish{Peer: 1, Tracks: []PublishedTrack{{Source: SourceCamera, Codecs: []PayloadType{vp8}, RIDs: make([]string, 4)}}}, ErrLimit},
 		{nil, ErrUnknownPeer},
 	} {
+		if err := w.room.Check(tt.c); !errors.Is(err, tt.err) {
+			t.Errorf("%d, %T: Check says %v, want %v", i, tt.c, err, tt.err)
+		}
 		if err := w.room.Apply(w.now, tt.c, &w.batch); !errors.Is(err, tt.err) {
 			t.Errorf("%d, %T: %v, want %v", i, tt.c, err, tt.err)
 		}

@@ -61,11 +61,11 @@ func (s *slot) aim(rung int8) {
 
 // aimed returns the wanted rung.
 func (s *slot) aimed() int8 {
-	if rung, sid := s.sw.Target(), s.sw.MaxSID(); rung == layer.Paused || sid == layer.AllLayers {
-		return rung
-	} else {
+	rung := s.sw.Target()
+	if sid := s.sw.MaxSID(); rung != layer.Paused && sid != layer.AllLayers {
 		return int8(sid)
 	}
+	return rung
 }
 
 // shown returns the rung that is forwarded.

@@ -99,7 +99,8 @@ export class MediaConnection {
       const layers = layersFor(width, height, this.layering, this.wanted.get("camera"));
       await setEncodings(this.camera.sender, (rid) => layers.find((l) => l.rid === rid) ?? {});
       const screen = this.shared.get("screen");
-      if (screen) await setEncodings(screen.sender, () => ({ active: (this.wanted.get("screen") ?? everyLayer) > 0 }));
+      // Rather fewer frames than a picture that cannot be read, where the browser lets itself be told.
+      if (screen) await setEncodings(screen.sender, () => ({ active: (this.wanted.get("screen") ?? everyLayer) > 0 }), "maintain-resolution");
     });
     return this.configuration;
   }
@@ -241,11 +242,9 @@ export class MediaConnection {
     if (this.pc.connectionState !== "connected") this.arm(connectMs);
   }
 
-  /** relayer makes the layers of the camera that its codec can have. */
+  /** relayer brings the encodings to what their codecs can have. */
   private async relayer(): Promise<void> {
-    const layering = layeringFor(this.codecs.get("camera") ?? "", isFirefox(this.camera));
-    if (layering === this.layering) return;
-    this.layering = layering;
+    this.layering = layeringFor(this.codecs.get("camera") ?? "", isFirefox(this.camera));
     await this.configure();
   }
 
@@ -284,11 +283,12 @@ export class MediaConnection {
 }
 
 /** setEncodings changes the encodings of a sender, if that changes anything. Before the first negotiation there may be none yet. */
-async function setEncodings(sender: RTCRtpSender, change: (rid: string | undefined) => object): Promise<void> {
+async function setEncodings(sender: RTCRtpSender, change: (rid: string | undefined) => object, preference?: RTCDegradationPreference): Promise<void> {
   const parameters = sender.getParameters();
-  const before = JSON.stringify(parameters.encodings);
+  const before = JSON.stringify(parameters);
   for (const encoding of parameters.encodings) Object.assign(encoding, change(encoding.rid));
-  if (JSON.stringify(parameters.encodings) === before) return;
+  if (preference) parameters.degradationPreference = preference;
+  if (parameters.encodings.length === 0 || JSON.stringify(parameters) === before) return;
   await sender.setParameters(parameters).catch(() => undefined);
 }
 

@@ -1,0 +1,552 @@
+package group
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sotto/e2ee/link"
+	"sotto/e2ee/mls"
+)
+
+// forge makes a member commit what its own rules would not let it commit. The
+// outcome of the commit is dropped: the offender goes out of step with itself.
+func (c *client) forge(proposals []mls.Proposal, change func(h *link.Header, message []byte) []byte) {
+	c.w.t.Helper()
+	group := c.g.cur.group
+	if c.shadow != nil {
+		group = c.shadow
+	}
+	signing, err := group.Commit(mls.CommitOptions{Proposals: proposals})
+	if err != nil {
+		c.w.t.Fatalf("forge: %v", err)
+	}
+	committed := must(signing.Sign(c.identity))
+	h := link.Header{Type: link.TypeCommit, Gen: c.g.gen, Group: c.g.at.Group, Slot: c.g.at.Slot, Epoch: c.g.cur.number}
+	message := committed.Message
+	if change != nil {
+		message = change(&h, message)
+	}
+	c.post(must(c.g.sealer.Seal(h, message)))
+}
+
+// stranger makes a key package that is not posted.
+func (w *world) stranger(change func(m *mls.Member)) (*mls.KeyPackage, ed25519.PrivateKey, *mls.Invitation) {
+	public, key, _ := ed25519.GenerateKey(nil)
+	at := uint64(w.now.Unix())
+	m := mls.Member{
+		Suite: suite, SignatureKey: public,
+		Credential:   mls.BasicCredential(Credential{Name: "stranger", Conn: link.NewConnID()}.Append(nil)),
+		Capabilities: mls.DefaultCapabilities(suite, extensionPolicy),
+		Lifetime:     mls.Lifetime{NotBefore: at - 10, NotAfter: at + 100},
+	}
+	if change != nil {
+		change(&m)
+	}
+	inv := must(must(mls.NewInvitation(m)).Sign(key))
+	return inv.KeyPackage, key, inv
+}
+
+// TestAttack24_unacceptableCommits: an insider commits what the rules forbid.
+// Everybody skips it, names the offender and stays; the group goes on. That a
+// Remove without a path, an external init and a tree of ten thousand leaves are
+// refused is tested in package mls, which does not let them through to here.
+func TestAttack24_unacceptableCommits(t *testing.T) {
+	add := func(change func(m *mls.Member)) func(w *world, by *client) []mls.Proposal {
+		return func(w *world, by *client) []mls.Proposal {
+			kp, _, _ := w.stranger(change)
+			return []mls.Proposal{&mls.Add{KeyPackage: kp}, mls.NewExternalPSK(w.keys.PSKID(0))}
+		}
+	}
+	credential := func(c Credential) func(m *mls.Member) {
+		return func(m *mls.Member) { m.Credential = mls.BasicCredential(c.Append(nil)) }
+	}
+	cases := []struct {
+		name      string
+		proposals func(w *world, by *client) []mls.Proposal
+	}{
+		{"add without PSK", func(w *world, _ *client) []mls.Proposal {
+			kp, _, _ := w.stranger(nil)
+			return []mls.Proposal{&mls.Add{KeyPackage: kp}}
+		}},
+		{"PSK without add", func(w *world, _ *client) []mls.Proposal {
+			return []mls.Proposal{mls.NewExternalPSK(w.keys.PSKID(0))}
+		}},
+		{"PSK twice", func(w *world, _ *client) []mls.Proposal {
+			kp, _, _ := w.stranger(nil)
+			return []mls.Proposal{&mls.Add{KeyPackage: kp}, mls.NewExternalPSK(w.keys.PSKID(0)), mls.NewExternalPSK(w.keys.PSKID(0))}
+		}},
+		{"PSK of another generation", func(w *world, _ *client) []mls.Proposal {
+			kp, _, _ := w.stranger(nil)
+			return []mls.Proposal{&mls.Add{KeyPackage: kp}, mls.NewExternalPSK(w.keys.PSKID(1))}
+		}},
+		{"removes a member who is there", func(w *world, by *client) []mls.Proposal {
+			return []mls.Proposal{&mls.Remove{Leaf: mls.LeafIndex(w.clients[2].leaf())}}
+		}},
+		{"removes the host", func(w *world, by *client) []mls.Proposal {
+			return []mls.Proposal{&mls.Remove{Leaf: mls.LeafIndex(w.clients[0].leaf())}}
+		}},
+		{"changes the policy", func(w *world, by *client) []mls.Proposal {
+			return []mls.Proposal{&mls.GroupContextExtensions{Extensions: mls.Extensions{policy{Policy: Policy{Locked: true}}.extension()}}}
+		}},
+		{"rotates the link", func(w *world, by *client) []mls.Proposal {
+			return []mls.Proposal{&mls.GroupContextExtensions{Extensions: mls.Extensions{policy{gen: 1}.extension()}}}
+		}},
+		{"takes the policy away", func(w *world, by *client) []mls.Proposal {
+			return []mls.Proposal{&mls.GroupContextExtensions{}}
+		}},
+		{"lifetime of a month", add(func(m *mls.Member) { m.Lifetime.NotAfter += 30 * 24 * 3600 })},
+		{"connection of another member", func(w *world, by *client) []mls.Proposal {
+			return add(credential(Credential{Conn: w.clients[2].conn}))(w, by)
+		}},
+		{"connection zero", add(credential(Credential{}))},
+		{"claims to be host", add(credential(Credential{Conn: link.ConnID{1}, Role: RoleHost}))},
+		{"unknown role", add(credential(Credential{Conn: link.ConnID{1}, Role: 2}))},
+		{"name that turns text around", add(credential(Credential{Conn: link.ConnID{1}, Name: "a\u202eb"}))},
+		{"name too long", add(credential(Credential{Conn: link.ConnID{1}, Name: strings.Repeat("x", 65)}))},
+		{"credential of 60 kB", add(func(m *mls.Member) { m.Credential = mls.BasicCredential(make([]byte, 60<<10)) })},
+		{"empty credential", add(func(m *mls.Member) {
+			m.Credential = mls.Credential{Type: mls.CredentialBasic}
+		})},
+		{"leaf extension", add(func(m *mls.Member) {
+			m.Extensions = mls.Extensions{{Type: 0xF0F0, Data: []byte{1}}}
+			m.Capabilities.Extensions = append(m.Capabilities.Extensions, 0xF0F0)
+		})},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 24)
+			honest := w.room(3)
+			evil := w.add("evil", nil)
+			evil.greedy = true
+			evil.connect()
+			w.settle(2*time.Second, append(slices.Clone(honest), evil)...)
+			epoch, slot := honest[0].g.Epoch(), w.service.slot
+			evil.forge(c.proposals(w, evil), nil)
+			w.run(brief)
+			w.expectRefused(honest, evil, epoch, slot+1)
+		})
+	}
+}
+
+// brief is enough for a commit to arrive, and for none that answers it.
+const brief = 90 * time.Millisecond
+
+// expectRefused checks that the honest stayed in their epoch, count the slot,
+// named the offender, and go on.
+func (w *world) expectRefused(honest []*client, offender *client, epoch, slot uint64) {
+	w.t.Helper()
+	for _, c := range honest {
+		if c.g.Epoch() != epoch || c.g.at.Slot != slot || c.g.State() != StateMember {
+			w.t.Errorf("%s: epoch %d, slot %d, state %d", c.name, c.g.Epoch(), c.g.at.Slot, c.g.State())
+		}
+		if !slices.Equal(c.named, []link.ConnID{offender.conn}) {
+			w.t.Errorf("%s named %v", c.name, c.named)
+		}
+	}
+	late := w.join("late")
+	w.until(3*time.Second, "the group goes on", func() bool { return late.g.State() == StateMember })
+	w.run(time.Second)
+	for _, c := range honest {
+		if c.g.State() != StateMember || !bytes.Equal(c.g.Authenticator(), late.g.Authenticator()) {
+			w.t.Errorf("%s: state %d, another epoch", c.name, c.g.State())
+		}
+	}
+}
+
+// TestAttack41_garbageCommit: a commit that is none uses up its slot, nothing
+// else; the offender is named. Who is not a member does not get past the
+// service.
+func TestAttack41_garbageCommit(t *testing.T) {
+	cases := map[string]func(h *link.Header, m []byte) []byte{
+		"garbage":               func(_ *link.Header, m []byte) []byte { return []byte("garbage") },
+		"empty":                 func(_ *link.Header, m []byte) []byte { return nil },
+		"bit turned":            func(_ *link.Header, m []byte) []byte { m[len(m)/2] ^= 1; return m },
+		"header contradicts it": func(h *link.Header, m []byte) []byte { m[7+48+7]++; return m },
+		"other generation":      func(h *link.Header, m []byte) []byte { h.Gen = 7; return m },
+		"truncated":             func(_ *link.Header, m []byte) []byte { return m[:len(m)-1] },
+	}
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 41)
+			all := w.room(4)
+			epoch, slot := all[0].g.Epoch(), w.service.slot
+			all[1].forge(nil, change)
+			w.run(brief)
+			w.expectRefused([]*client{all[0], all[2], all[3]}, all[1], epoch, slot+1)
+		})
+	}
+	w := newWorld(t, 41)
+	all := w.room(2)
+	outsider := w.join("outsider")
+	outsider.mute = func(h link.Header) bool { return h.Type == link.TypeKeyPackage }
+	w.run(time.Second)
+	before := w.service.slot
+	h := link.Header{Type: link.TypeCommit, Group: outsider.g.at.Group, Slot: before, Epoch: all[0].g.Epoch()}
+	outsider.post(must(outsider.g.sealer.Seal(h, []byte("garbage"))))
+	w.run(time.Second)
+	if w.service.slot != before {
+		t.Error("a commit of somebody outside was accepted")
+	}
+	w.settle(0, all...)
+}
+
+// A member who cries wolf, with a commit of an epoch that nobody is in, costs
+// the others a moment of doubt; they are together again at once.
+func TestAttack41_commitOfLaterEpoch(t *testing.T) {
+	w := newWorld(t, 41)
+	all := w.room(5)
+	all[1].forge(nil, func(h *link.Header, m []byte) []byte { h.Epoch += 7; return m })
+	w.run(100 * time.Millisecond)
+	w.settle(4*time.Second, all...)
+	w.run(20 * time.Second)
+	w.settle(0, all...)
+}
+
+// TestAttack47_hostRole: the role of the host belongs to the key of the creator.
+func TestAttack47_hostRole(t *testing.T) {
+	w := newWorld(t, 47)
+	all := w.room(3)
+	epoch, slot := all[0].g.Epoch(), w.service.slot
+	all[1].forge([]mls.Proposal{&mls.Remove{Leaf: mls.LeafIndex(all[2].leaf())}, &mls.GroupContextExtensions{Extensions: mls.Extensions{policy{gen: 1}.extension()}}}, nil)
+	w.run(brief)
+	w.expectRefused([]*client{all[0], all[2]}, all[1], epoch, slot+1)
+	for _, c := range all[:1] {
+		for _, p := range c.g.Members() {
+			if p.Host != (p.Conn == all[0].conn) {
+				t.Errorf("%s is host: %v", p.Name, p.Host)
+			}
+		}
+	}
+}
+
+// TestAttack09_ghost: nobody enters without the secret of the link. Without it
+// a key package does not open anywhere; with the seal key but not the PSK,
+// neither does the commit pass nor the Welcome open.
+func TestAttack09_ghost(t *testing.T) {
+	w := newWorld(t, 9)
+	all := w.room(3)
+	// Sealed with another secret, as the service would have to.
+	ghost := w.add("ghost", nil, func(c *Config) { c.Link = must(link.Derive(link.NewSecret())) })
+	ghost.connect()
+	w.run(5 * time.Second)
+	if ghost.g.State() != StateWaiting || len(all[0].g.newcomers) != 0 {
+		t.Error("a key package without the secret was heard")
+	}
+	ghost.leave()
+	// An accomplice inside seals for it, and leaves the PSK out.
+	kp, _, inv := w.stranger(nil)
+	epoch, slot := all[0].g.Epoch(), w.service.slot
+	all[1].forge([]mls.Proposal{&mls.Add{KeyPackage: kp}}, nil)
+	w.run(brief)
+	w.expectRefused([]*client{all[0], all[2]}, all[1], epoch, slot+1)
+	// With the PSK in the commit the Welcome is of no use to who has it not.
+	signing := must(all[0].g.cur.group.Commit(mls.CommitOptions{Proposals: []mls.Proposal{&mls.Add{KeyPackage: kp}, mls.NewExternalPSK(w.keys.PSKID(0))}}))
+	committed := must(signing.Sign(all[0].identity))
+	other := must(New(Config{Link: must(link.Derive(link.NewSecret())), Conn: link.NewConnID(), Identity: make([]byte, 32)}))
+	for _, config := range []mls.Config{{}, other.config()} {
+		if _, err := mls.Join(config, inv, committed.Welcome, nil); err == nil {
+			t.Error("joined without the PSK")
+		}
+	}
+	if _, err := mls.Join(all[0].g.config(), inv, committed.Welcome, nil); err != nil {
+		t.Errorf("with the PSK: %v", err)
+	}
+}
+
+// TestAttack21_removedMember: who was kicked, or has left, has all secrets up to
+// then and gets every ciphertext after; it derives no later key.
+func TestAttack21_removedMember(t *testing.T) {
+	for _, kick := range []bool{false, true} {
+		w := newWorld(t, 21)
+		all := w.room(3)
+		rest := slices.Clone(all)
+		victim := w.add("victim", nil)
+		victim.greedy = true // it keeps all it gets
+		victim.connect()
+		all = append(all, victim)
+		w.settle(2*time.Second, all...)
+		before, last := victim.shadow, victim.g.Epoch()
+		if kick {
+			all[0].kick(victim)
+		} else {
+			victim.closed = true
+			w.service.left(victim, "leave")
+		}
+		w.run(time.Second)
+		w.settle(2*time.Second, rest...)
+		w.run(time.Second)
+		for _, c := range rest {
+			c.do(func(out *Actions) { must(0, c.g.Send(w.now, 4, []byte("{}"), out)) })
+		}
+		w.run(time.Second)
+		// Everything the others have received since, tried with everything it has.
+		links := []*link.Keys{w.keys}
+		opened := 0
+		for _, data := range all[2].inbox {
+			h, _, _ := link.ParseEnvelope(data[8:])
+			if h.Epoch < last {
+				continue
+			}
+			for _, keys := range links {
+				opener := must(keys.Opener(h.From))
+				_, message, err := opener.Open(data[8:])
+				if err != nil {
+					continue
+				}
+				received, err := before.Process(message)
+				if err == nil && h.Type == link.TypeApp && h.Epoch > last {
+					t.Fatal("the removed member reads on")
+				}
+				if err == nil && received.Kind == mls.KindCommit {
+					opened++
+					if received.Group != nil {
+						t.Fatal("the removed member enters the next epoch")
+					}
+				}
+			}
+		}
+		if opened == 0 {
+			t.Fatal("the test found no commit to try")
+		}
+		// Its keys are none of those that are in use.
+		for _, r := range victim.records {
+			if r.base == all[0].keys[all[0].sendWith].Base {
+				t.Fatal("the removed member has the key in use")
+			}
+		}
+	}
+}
+
+// TestAttack22_joinerReadsNothingEarlier: a new member has no key of an epoch
+// before its admission, and cannot open messages of them.
+func TestAttack22_joinerReadsNothingEarlier(t *testing.T) {
+	w := newWorld(t, 22)
+	all := w.room(3)
+	for _, c := range all {
+		c.do(func(out *Actions) { must(0, c.g.Send(w.now, 4, []byte(`{"text":"secret"}`), out)) })
+	}
+	w.run(time.Second)
+	joiner := w.join("joiner")
+	w.settle(2*time.Second, append(slices.Clone(all), joiner)...)
+	for _, r := range joiner.records {
+		for _, c := range all {
+			for _, earlier := range c.records {
+				if earlier.name.number < joiner.g.Epoch() && earlier.base == r.base {
+					t.Fatal("the joiner has an earlier key")
+				}
+			}
+		}
+	}
+	tried := 0
+	for _, data := range all[0].inbox {
+		h, _, _ := link.ParseEnvelope(data[8:])
+		if h.Type != link.TypeApp {
+			continue
+		}
+		_, message, err := must(w.keys.Opener(h.From)).Open(data[8:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried++
+		if _, err := joiner.g.cur.group.Process(message); err == nil {
+			t.Fatal("the joiner reads an earlier message")
+		}
+		if err := joiner.g.Envelope(w.now, data, new(Actions)); err == nil {
+			t.Fatal("accepted an earlier message")
+		}
+	}
+	if tried == 0 {
+		t.Fatal("nothing to try")
+	}
+}
+
+// TestAttack45_removedLeaf: frames of a removed leaf are dropped at once, also if
+// the leaf is given to somebody else.
+func TestAttack45_removedLeaf(t *testing.T) {
+	w := newWorld(t, 45)
+	all := w.room(4)
+	victim, leaf, last := all[2], all[2].leaf(), all[0].g.Epoch()
+	var seen []LeafEpoch
+	all[0].hook = func(out *Actions) { seen = append(seen, out.Dropped...) }
+	all[0].kick(victim)
+	w.run(time.Second)
+	if !slices.Equal(seen, []LeafEpoch{{leaf, last}}) {
+		t.Fatalf("dropped %v", seen)
+	}
+	w.useLink(all[0].links[0])
+	next := w.join("next")
+	w.settle(2*time.Second, all[0], all[1], all[3], next)
+	if next.leaf() != leaf {
+		t.Fatalf("leaf %d is not reused", leaf)
+	}
+	// What the victim could inject is of an epoch in which the leaf is dropped; in
+	// later ones the leaf's key is one that it never had.
+	for _, k := range all[0].keys {
+		if k.Epoch <= last {
+			continue
+		}
+		for _, r := range victim.records {
+			if r.base == k.Base {
+				t.Error("the victim has a key in which its leaf is accepted")
+			}
+		}
+	}
+}
+
+// TestAttack42_maliciousRank: the member who is first in rank does not do its
+// work: it sends empty commits, or Welcomes that do not open. Another one admits
+// the joiner within two seconds.
+func TestAttack42_maliciousRank(t *testing.T) {
+	for seed := range uint64(8) {
+		w := newWorld(t, seed)
+		all := w.room(4)
+		w.run(time.Second)
+		evil := all[w.rng.IntN(4)]
+		// Its own commits are replaced by empty ones, and it makes some more.
+		evil.mute = func(h link.Header) bool { return h.Type == link.TypeCommit && !evil.lies }
+		joiner := w.join("joiner")
+		for i := range 3 {
+			w.at(time.Duration(100+450*i)*time.Millisecond, func() {
+				evil.lies = true
+				evil.forge(nil, nil)
+				evil.lies = false
+			})
+		}
+		took := w.until(2*time.Second, "admission", func() bool { return joiner.g.State() == StateMember })
+		t.Logf("seed %d: admitted after %v", seed, took)
+	}
+	// A Welcome that does not open: the joiner asks again, and is added anew.
+	w := newWorld(t, 42)
+	all := w.room(3)
+	w.service.spoil = true
+	joiner := w.join("joiner")
+	w.run(1 * time.Second)
+	w.service.spoil = false
+	w.settle(5*time.Second, append(slices.Clone(all), joiner)...)
+}
+
+// TestAttack28_maliciousKeyPackages are refused on arrival, and never shown.
+func TestAttack28_maliciousKeyPackages(t *testing.T) {
+	named := func(name string) func(m *mls.Member, c link.ConnID) {
+		return func(m *mls.Member, c link.ConnID) {
+			m.Credential = mls.BasicCredential(Credential{Name: name, Conn: c}.Append(nil))
+		}
+	}
+	w := newWorld(t, 28)
+	a := w.join("A", func(c *Config) { c.Policy.Knock = true })
+	w.settle(time.Second, a)
+	cases := []struct {
+		name   string
+		change func(m *mls.Member, c link.ConnID)
+		spoil  func(kp []byte) []byte
+		shown  bool
+	}{
+		{name: "good", change: named("Eve"), shown: true},
+		{name: "HTML is a name", change: named("<img src=x>"), shown: true},
+		{name: "no name", change: named(""), shown: true},
+		{name: "bidi name", change: named("a\u202eb")},
+		{name: "invisible name", change: named("\u200b")},
+		{name: "name too long", change: named(strings.Repeat("n", 65))},
+		{name: "line break", change: named("a\nb")},
+		{name: "not UTF-8", change: named("\xff")},
+		{name: "credential of 6 kB", change: func(m *mls.Member, c link.ConnID) { m.Credential.Identity = make([]byte, 6000) }},
+		{name: "another connection", change: func(m *mls.Member, c link.ConnID) { named("Eve")(m, link.NewConnID()) }},
+		{name: "signature", change: named("Eve"), spoil: func(kp []byte) []byte { kp[len(kp)-1] ^= 1; return kp }},
+		{name: "suite", change: named("Eve"), spoil: func(kp []byte) []byte { kp[7] ^= 3; return kp }},
+		{name: "version", change: named("Eve"), spoil: func(kp []byte) []byte { kp[5] ^= 3; return kp }},
+		{name: "truncated", change: named("Eve"), spoil: func(kp []byte) []byte { return kp[:len(kp)-1] }},
+		{name: "init key", change: named("Eve"), spoil: func(kp []byte) []byte { kp[20] ^= 1; return kp }},
+		{name: "no support for the policy", change: func(m *mls.Member, c link.ConnID) {
+			named("Eve")(m, c)
+			m.Capabilities = mls.DefaultCapabilities(suite)
+		}},
+		{name: "expired", change: func(m *mls.Member, c link.ConnID) {
+			named("Eve")(m, c)
+			m.Lifetime = mls.Lifetime{NotBefore: 1, NotAfter: 2}
+		}},
+		{name: "lives for ever", change: func(m *mls.Member, c link.ConnID) { named("Eve")(m, c); m.Lifetime.NotAfter = 1 << 60 }},
+	}
+	for _, c := range cases {
+		e := w.join("")
+		e.mute = func(h link.Header) bool { return !e.lies }
+		w.run(100 * time.Millisecond)
+		_, _, inv := w.stranger(func(m *mls.Member) { c.change(m, e.conn) })
+		kp := inv.KeyPackage.Message()
+		if c.spoil != nil {
+			kp = c.spoil(kp)
+		}
+		e.lies = true
+		e.post(must(e.g.sealer.Seal(link.Header{Type: link.TypeKeyPackage, Group: e.g.at.Group}, kp)))
+		w.run(100 * time.Millisecond)
+		if shown := len(a.knocks) == 1; shown != c.shown {
+			t.Errorf("%s: shown %v", c.name, shown)
+		}
+		if c.shown && a.knocks[0].Key == [32]byte{} {
+			t.Errorf("%s: without its key", c.name)
+		}
+		e.leave()
+		w.run(100 * time.Millisecond)
+	}
+	if len(a.knocks) != 0 {
+		t.Error("who has left is still shown")
+	}
+}
+
+// TestAttack16_changedKeyPackage: no byte of what a newcomer says of itself can
+// be changed, since its signature covers all of it. Only who has the link could
+// try.
+func TestAttack16_changedKeyPackage(t *testing.T) {
+	w := newWorld(t, 16)
+	kp, _, _ := w.stranger(nil)
+	message := kp.Message()
+	for i := range message {
+		for _, bit := range []byte{1, 0x80} {
+			changed := bytes.Clone(message)
+			changed[i] ^= bit
+			if _, err := mls.ParseKeyPackage(changed, suite); err == nil {
+				t.Fatalf("byte %d of %d may be changed", i, len(message))
+			}
+		}
+	}
+}
+
+// TestAttack27_sameName: the keys of two people of one name are shown apart.
+func TestAttack27_sameName(t *testing.T) {
+	w := newWorld(t, 27)
+	a, b, c := w.join("Ada"), w.join("Bob"), w.join("Ada")
+	w.settle(2*time.Second, a, b, c)
+	keys := map[[32]byte]string{}
+	for _, p := range b.g.Members() {
+		keys[p.Key] = p.Name
+	}
+	if len(keys) != 3 {
+		t.Errorf("%d keys", len(keys))
+	}
+	for _, x := range []*client{a, b, c} {
+		if keys[[32]byte(x.identity.Public().(ed25519.PublicKey))] != x.name {
+			t.Error("the key of " + x.name)
+		}
+	}
+}
+
+// TestAttack36_clockSkew: clocks that are a day off do not matter.
+func TestAttack36_clockSkew(t *testing.T) {
+	for _, skew := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		w := newWorld(t, 36)
+		var all []*client
+		for i := range 4 {
+			c := w.add(fmt.Sprint("P", i), nil)
+			if i%2 == 1 {
+				c.skew = skew
+			}
+			all = append(all, c)
+			c.connect()
+			w.settle(2*time.Second, all...)
+		}
+	}
+}
