@@ -19,6 +19,8 @@ import { FrameHashes } from "./testhooks.ts";
 
 const statsEveryMs = 2000;
 const beatEveryMs = 1000;
+/** How long a tab that is going away may keep its room's lock. */
+const lockWaitMs = 500;
 /** Messages that may wait for WebCrypto; a service that sends more loses them. */
 const maxQueue = 4096;
 /** setTimeout takes no more than 2^31 ms. */
@@ -239,8 +241,9 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
   private async enter(session: Session): Promise<void> {
     if (session.participation) throw new RangeError("second welcome");
     if (!this.profile) await this.setProfile("", true);
-    const { name, identity, people, storage } = this.profile!;
+    const { name, people, storage } = this.profile!;
     const { keys, secret, gen } = session.entered;
+    const identity = await this.identityFor(session, keys.roomId);
     let machine: Machine;
     try {
       machine = await this.surroundings.machine();
@@ -253,19 +256,34 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
       identity: identity.publicKey, hostTag: await room.hostTag(), name,
     });
     if (refused) return this.error("internal", refused);
-    if (identity.persistent) this.lock(session, keys.roomId);
     session.participation = new Participation(toBase64url(session.conn), machine, identity, people, room, this.files, this);
   }
 
-  /** One tab of a browser is in a room; the last to enter wins, as in the group. */
-  private lock(session: Session, roomId: string): void {
-    const held = new Promise<void>((resolve) => (session.unlock = resolve));
-    const taken = (): void => {
-      if (this.session !== session) return;
-      session.participation?.end();
-      this.post({ type: "notice", code: "duplicate_identity" });
-    };
-    this.surroundings.locks?.request(`sotto ${roomId}`, { steal: true }, () => held).catch(() => this.enqueue(taken));
+  /**
+   * A key is in a group once. A second tab in the same room takes part under a
+   * key of its own, which it forgets; a reload waits a moment for the tab that
+   * it replaces.
+   */
+  private async identityFor(session: Session, roomId: string): Promise<Identity> {
+    const { identity } = this.profile!;
+    const { locks } = this.surroundings;
+    if (!identity.persistent || !locks || (await this.lock(locks, session, roomId))) return identity;
+    const other = await Identity.throwaway();
+    this.post({ type: "identity", fingerprint: shown(other.fingerprint), persistent: false });
+    return other;
+  }
+
+  /** Takes the room's lock until the session ends; false: another tab keeps it. */
+  private lock(locks: LockManager, session: Session, roomId: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const held = new Promise<void>((unlock) => (session.unlock = unlock));
+      locks
+        .request(`sotto ${roomId}`, { signal: AbortSignal.timeout(lockWaitMs) }, () => {
+          resolve(true);
+          return held;
+        })
+        .catch(() => resolve(false));
+    });
   }
 
   /** The newest link, with the proof that this connection may register it. */

@@ -167,7 +167,7 @@ export type NoticeCode =
   | "left"
   | "replaced" // a member came back with the same key; connId is the new one
   | "removed" // this client was removed
-  | "duplicate_identity" // the own identity entered from elsewhere, or is in this room in another tab
+  | "duplicate_identity" // the own identity entered from elsewhere
   | "out_of_sync"
   | "rejoined"
   | "stuck" // nobody lets this client in again: only a "reset" helps

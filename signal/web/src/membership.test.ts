@@ -54,7 +54,7 @@ test("a raised hand is told again to who comes later, and goes with its owner", 
 test("a code is of one epoch", () => {
   const { membership } = room();
   members(membership, 1, person("me", { self: true }), person("a"));
-  membership.take({ type: "codes", group: { digits: "1", emoji: [] }, persons: [] });
+  membership.take({ type: "codes", group: { digits: "1", emoji: [], words: [] }, persons: [] });
   assert.equal(membership.codes?.group.digits, "1");
   members(membership, 2, person("me", { self: true }));
   assert.equal(membership.codes, null);

@@ -182,7 +182,7 @@ export class Membership {
     try {
       const sealed = await new Promise<Blob>((resolve) => {
         this.uploads.set(id, resolve);
-        port.post({ type: "file_seal", id, name: file.name, file });
+        port.post({ type: "file_seal", id, file });
       });
       const path = await port.upload(sealed);
       this.tell({ kind: "file", body: { id, name: file.name, path, size: file.size } });

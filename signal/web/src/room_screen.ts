@@ -139,7 +139,7 @@ export class RoomScreen {
 
   /** people shows who is here; audioTracks are those of all audio receivers. */
   people(members: readonly Member[], change: RosterChange, shownOf: (connId: string, source: Source) => Shown, audioTracks: readonly MediaStreamTrack[]): void {
-    this.grid.update(members, trackOf);
+    this.grid.update(members, shownOf);
     this.grid.hands(this.membership.hands);
     this.audio.show(audioTracks);
     this.stage.classList.toggle("is-alone", members.length === 0);
