@@ -27,7 +27,7 @@ after(async () => {
 });
 
 function native(secret, name, ...flags) {
-  const n = new Native(roomLink(server.page, secret), name, ...flags);
+  const n = new Native(roomLink(server.page, secret).replace("?", ""), name, ...flags);
   natives.push(n);
   return n;
 }
