@@ -62,11 +62,13 @@ func setOf(list []transport.PayloadType) (s codecSet) {
 	return s
 }
 
-// decodable returns the codecs that the peer of an offer can receive: those of all its receiving m-lines.
+// decodable returns the codecs that the peer of an offer can receive: those of all its receiving m-lines. One that has none of ours is
+// rejected and says nothing.
 func decodable(o *transport.Offer) codecSet {
 	s := everyCodec
 	for i := range o.Media {
-		if m := &o.Media[i]; m.Kind == transport.MediaVideo && m.Direction&transport.Recv != 0 && !m.Rejected {
+		m := &o.Media[i]
+		if m.Kind == transport.MediaVideo && m.Direction&transport.Recv != 0 && !m.Rejected && len(m.Codecs) > 0 {
 			s &= setOf(m.Codecs)
 		}
 	}

@@ -2,6 +2,10 @@ package sfu
 
 import "sotto/sfu/room"
 
+// GCPercent is what a process that only forwards should give to debug.SetGCPercent where the operator has set no GOGC.
+// Forwarding allocates next to nothing, so that collections are rare anyway, and the heap need not be twice what lives.
+const GCPercent = 50
+
 // Limits caps everything that a client can make grow. A zero field takes its value from DefaultLimits.
 type Limits struct {
 	Rooms        int // rooms of the node

@@ -38,6 +38,9 @@ func (r *room) handshake(from *member, by *session, h protocol.EnvelopeHeader, e
 	p.number(seq)
 	if h.Type == protocol.EnvelopeKP {
 		r.broadcast(from, p)
+		if r.position() == nil { // it was the last that had not lost the group
+			r.tell(nil, &protocol.Group{})
+		}
 		return
 	}
 	r.broadcast(nil, p)
@@ -77,13 +80,16 @@ func (r *room) accepted(from *member, refused delivery.Refusal) bool {
 		return true
 	}
 	r.counters.group.add(string(refused))
-	if refused != delivery.KeyRate {
-		p := r.position()
-		stale := &protocol.Stale{}
-		if p != nil {
-			stale.GI, stale.Slot = &p.GI, &p.Slot
-		}
-		from.session.send(stale)
+	if refused == delivery.KeyRate {
+		return false
+	}
+	stale := &protocol.Stale{}
+	if p := r.position(); p != nil {
+		stale.GI, stale.Slot = &p.GI, &p.Slot
+	}
+	from.session.send(stale)
+	if refused == delivery.NoGroup {
+		from.session.send(&protocol.Group{}) // nothing is to be waited for
 	}
 	return false
 }

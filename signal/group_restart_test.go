@@ -198,6 +198,27 @@ func TestRestart_forgedTickets(t *testing.T) {
 	})
 }
 
+// TestRestart_everybodyIsAhead: the service was killed after all had got a
+// commit, and before any had got its ticket. Nobody stands where the service
+// settles, so nobody can add anybody: the group is given up for a new one.
+func TestRestart_everybodyIsAhead(t *testing.T) {
+	inGroups(t, outlived(), func(w *world) {
+		all, tickets := restarting(w, 2, nil) // and slot 2, which the test imagines
+		a, b := all[0].backWith(w, tickets[0]), all[1].backWith(w, tickets[1])
+		a.drain()
+		b.drain()
+		a.keyPackage(testGroup)
+		b.gets(a, protocol.EnvelopeKP, 0)
+		b.quiet()
+		b.keyPackage(testGroup)
+		a.gets(b, protocol.EnvelopeKP, 0)
+		a.getsGroup(nil)
+		b.getsGroup(nil)
+		b.create(protocol.GroupInstance{8})
+		a.gets(b, protocol.EnvelopeCreate, 0)
+	})
+}
+
 func TestRestart_withoutTicketsThereIsNoGroup(t *testing.T) {
 	inGroups(t, outlived(), func(w *world) {
 		all, _ := restarting(w, 2, nil)

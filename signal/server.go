@@ -34,7 +34,7 @@ type Config struct {
 	// TokenAudience refuses join tokens that are made out to others. Empty
 	// takes any.
 	TokenAudience string
-	// ResumeKey seals resume tokens, at least 32 bytes. A service that is
+	// ResumeKey seals resume tokens and tickets, at least 32 bytes. A service that is
 	// started with the same key again takes the participants of before back,
 	// whose media the node has carried on; so it is for a node that outlives
 	// the service, and serves no other. Empty draws a key: participants survive

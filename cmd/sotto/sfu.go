@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"runtime/debug"
 
 	"sotto/cmd/sotto/internal/config"
 	"sotto/metrics"
@@ -28,6 +30,9 @@ func runSFU(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	shards, port, err := listenMedia(c.MediaListen, c.Shards, c.Advertise, c.SocketOffload)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(sfu.GCPercent)
 	}
 	node, err := sfu.New(sfu.Config{Shards: shards, Codecs: c.VideoCodecs, Logger: logger.Named("sfu")})
 	if err != nil {

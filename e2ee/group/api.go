@@ -75,7 +75,8 @@ type Leaf struct {
 	Conn link.ConnID
 }
 
-// Keys are the media keys of an epoch.
+// Keys are the media keys of an epoch. If there are keys of an epoch with the
+// same number they are replaced, counters and all.
 type Keys struct {
 	Epoch   uint64
 	Base    [16]byte // SFrame base key of all members
@@ -165,7 +166,7 @@ type Actions struct {
 	Stop          bool        // sending media must stop, until the next SendEpoch
 	Keys          []Keys      // install for receiving
 	SendEpoch     []uint64    // from now on protect with this epoch
-	Dropped       []LeafEpoch // drop frames of this leaf in these epochs
+	Dropped       []LeafEpoch // drop frames of this leaf in epochs up to this one
 	Forget        []uint64    // erase all keys of these epochs
 	Messages      []Message
 	Changed       bool // state, members, policy or link

@@ -20,9 +20,9 @@ type pending struct {
 	sentAt    time.Time
 }
 
-// repostAfter is when a commit without any answer is posted again, as the same
-// commit in a new envelope.
 const (
+	// repostAfter is when a commit without any answer is posted again, as the same
+	// commit in a new envelope.
 	repostAfter = 5 * time.Second
 	maxReposts  = 4
 )
@@ -31,40 +31,43 @@ const (
 func (g *Group) commit(now time.Time, out *Actions) {
 	e := g.cur
 	changes, admits := g.collect(now)
-	signing, err := e.group.Commit(options(changes, now.Sub(g.lastPath) >= pathEvery))
+	options := mls.CommitOptions{Proposals: changes, Path: now.Sub(g.lastPath) >= pathEvery}
+	signing, err := e.group.Commit(options)
 	if err != nil {
 		// One of the newcomers does not fit: find out which.
 		g.sift(e)
 		if changes, admits = g.collect(now); len(changes) == 0 {
 			return
 		}
-		if signing, err = e.group.Commit(options(changes, false)); err != nil {
+		options.Proposals = changes
+		if signing, err = e.group.Commit(options); err != nil {
 			g.commits.refuse(now)
 			return
 		}
 	}
 	slot := g.at.Slot
+	// The task is dropped when another commit comes: the epoch is the same here.
 	sign(g, taskCommit, signing, out, func(now time.Time, c *mls.Committed, out *Actions) {
 		p := &pending{slot: slot, epoch: e.number, committed: c, admits: admits}
 		for _, proposal := range changes {
 			p.changes = append(p.changes, mls.Change{Proposal: proposal, Sender: e.group.Own()})
 		}
 		own := proposed{committer: e.group.Own(), conn: g.cfg.Conn, changes: p.changes}
-		if g.cur != e || acceptable(e.group, g.gone, own) != nil {
-			return // somebody came back meanwhile
+		if acceptable(e.group, g.gone, own) != nil {
+			g.commits.refuse(now) // somebody came back meanwhile
+			return
 		}
 		g.pending = p
 		g.post(now, out)
 	})
 }
 
-func options(changes []mls.Proposal, path bool) mls.CommitOptions {
-	return mls.CommitOptions{Proposals: changes, Path: path}
-}
-
 // post sends the pending commit.
 func (g *Group) post(now time.Time, out *Actions) {
 	p := g.pending
+	if now.Sub(g.commits.askedAt) >= repostAfter {
+		g.commits.unanswered = 0 // those answers are lost
+	}
 	p.sentAt, g.commits.askedAt = now, now
 	h := link.Header{Type: link.TypeCommit, Gen: g.gen, Group: g.at.Group, Slot: p.slot, Epoch: p.epoch}
 	envelope, err := g.sealer.Seal(h, p.committed.Message)
@@ -94,6 +97,8 @@ func (g *Group) post(now time.Time, out *Actions) {
 // counter of envelopes only rises; the service takes the first that fits.
 func (g *Group) repost(now time.Time, out *Actions) {
 	if len(g.pending.envelopes) > maxReposts {
+		g.pending = nil
+		g.distrust(now, false, out)
 		return
 	}
 	g.post(now, out)
@@ -184,16 +189,12 @@ func (g *Group) alien(now time.Time, h link.Header, out *Actions) error {
 	case g.doubt.on:
 		g.lose(now, out)
 	case h.Epoch > g.cur.number:
-		g.doubtOf(now, h.Epoch, out)
+		g.distrust(now, false, out)
+		g.doubt.ahead = true
 	default:
 		g.stats.CommitsRefused++
 	}
 	return ErrEnvelope
-}
-
-func (g *Group) doubtOf(now time.Time, epoch uint64, out *Actions) {
-	g.distrust(now, false, out)
-	g.doubt.ahead = epoch > g.cur.number
 }
 
 func (g *Group) refuseCommit(from link.ConnID, out *Actions) {
@@ -249,8 +250,12 @@ func (g *Group) removed(now time.Time, by mls.LeafIndex, changes []mls.Change, o
 			return
 		}
 	}
-	g.lose(now, out) // the service says that this client was gone, and it is not
+	// The service says that this client is gone, and it is not; or the committer
+	// lies, and the others refuse. They add it again in either case.
+	g.distrust(now, false, out)
+	g.doubt.ahead = true
 }
 
-// gone reports whether a connection is not in the room.
-func (g *Group) gone(conn link.ConnID) bool { return conn != g.cfg.Conn && !g.roster[conn] }
+// gone reports whether a connection is not in the room. Of this client only the
+// others can say that.
+func (g *Group) gone(conn link.ConnID) bool { return !g.roster[conn] }

@@ -37,9 +37,11 @@ const (
 	// member renews its keys.
 	epochEvery = 10 * time.Minute
 	pathEvery  = time.Hour
-	// escapeAfter is how long members whom a restart of the service has left
-	// without a common position wait for others before they go on by themselves.
+	// escapeAfter is how long members who are all in doubt, such as after a restart
+	// of the service, wait for others before one of them goes on by itself; and
+	// silentAfter those who are in doubt because they hear no others.
 	escapeAfter = time.Second
+	silentAfter = 5 * time.Second
 )
 
 // pace keeps own commits apart.
@@ -101,8 +103,12 @@ func (g *Group) commitDue(now time.Time) (at time.Time, ok bool) {
 		}
 	}
 	if g.doubt.on {
-		if !g.doubt.silent && !g.doubt.ahead {
-			earliest(g.doubt.since.Add(escapeAfter + time.Duration(g.rank(g.epochItem()))*rankStep))
+		wait := escapeAfter
+		if g.doubt.silent {
+			wait = silentAfter
+		}
+		if !g.doubt.ahead {
+			earliest(g.doubt.since.Add(wait + time.Duration(g.rank(g.epochItem()))*rankStep))
 		}
 	} else {
 		g.regular(earliest)
@@ -288,8 +294,8 @@ func (g *Group) rank(item []byte) int {
 	rank := 0
 	for i := range g.cur.people {
 		p := &g.cur.people[i]
-		if p.Leaf == g.cur.own || !g.roster[p.Conn] || g.leaving(p) {
-			continue
+		if p.Leaf == g.cur.own || !g.roster[p.Conn] || g.leaving(p) && !g.doubt.on {
+			continue // it cannot commit, or not that it is replaced
 		}
 		if h := rankHash(item, p.Leaf); bytes.Compare(h[:], own[:]) < 0 {
 			rank++

@@ -97,14 +97,12 @@ func (g *Group) install(now time.Time, e *epoch, out *Actions) error {
 		return err
 	}
 	// Two lines of a group may have epochs of one number, after a restart of the
-	// service; and another group has them all again.
+	// service. The new keys replace the old ones.
 	g.old = slices.DeleteFunc(g.old, func(o *epoch) bool {
-		if o.number != e.number {
-			return false
+		if o.number == e.number {
+			o.group.Erase()
 		}
-		o.group.Erase()
-		out.Forget = append(out.Forget, o.number)
-		return true
+		return o.number == e.number
 	})
 	keys := Keys{Epoch: e.number, Base: [16]byte(base), Leaf: e.own}
 	clear(base)
@@ -127,6 +125,7 @@ func (g *Group) follow(now time.Time, group *mls.Group, changes []mls.Change, me
 	}
 	last := g.cur
 	s := sortChanges(changes)
+	g.unseal()
 	if err := g.install(now, next, out); err != nil {
 		return err
 	}
@@ -139,7 +138,9 @@ func (g *Group) follow(now time.Time, group *mls.Group, changes []mls.Change, me
 	g.switches = append(g.switches, switching{next.number, now.Add(sendDelay)})
 	g.tellChanges(now, last, next, &s, out)
 	g.commits.followed(now, &s)
-	if g.doubt.on {
+	if g.doubt.silent {
+		g.doubt.since = now // only being heard again ends it
+	} else if g.doubt.on {
 		g.trust(out)
 	}
 	if next.policy.gen != last.policy.gen {
@@ -292,9 +293,13 @@ func (g *Group) lose(now time.Time, out *Actions) {
 	if !g.wasMember {
 		g.wasMember, g.lostAt, g.stuck = true, now, false
 	}
+	if !g.doubt.on {
+		out.Notices = append(out.Notices, Notice{Code: NoticeOutOfSync})
+	}
 	g.doubt = doubt{}
 	g.pending = nil
-	g.dropTask(taskCommit, taskMessage)
+	g.dropTask(taskCommit)
+	g.unseal()
 	g.queue = slices.DeleteFunc(g.queue, func(q queued) bool { return q.kind == kindHeartbeat })
 	g.wishes = wishes{}
 	clear(g.beats)

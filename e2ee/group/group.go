@@ -80,6 +80,7 @@ type Group struct {
 	task     *task
 	lastSign uint32
 	queue    []queued
+	sealing  *queued // waits for a signature
 	stats    Stats
 }
 

@@ -255,6 +255,9 @@ func TestGroup_rotation(t *testing.T) {
 func TestGroup_messagesOverEpochs(t *testing.T) {
 	w := newWorld(t, 10)
 	all := w.room(4)
+	for _, c := range all {
+		c.signing = 4 * time.Millisecond
+	}
 	for i := range 40 {
 		c := all[i%4]
 		w.at(time.Duration(i)*25*time.Millisecond, func() {
@@ -353,6 +356,94 @@ func TestGroup_renewsKeys(t *testing.T) {
 	for i, n := range made() {
 		if n == before[i] {
 			t.Errorf("%s brought in no keys", all[i].name)
+		}
+	}
+}
+
+// The same identity enters from elsewhere: the older one is replaced and stays
+// away.
+func TestGroup_duplicateIdentity(t *testing.T) {
+	w := newWorld(t, 15)
+	all := w.room(3)
+	second := w.add("P1", all[1])
+	second.connect()
+	w.settle(2*time.Second, all[0], second, all[2])
+	if all[1].g.State() != StateRemoved || !slices.Contains(all[1].notices, NoticeDuplicateIdentity) || all[1].sends || len(all[1].keys) != 0 {
+		t.Errorf("state %d, notices %v", all[1].g.State(), all[1].notices)
+	}
+	w.run(30 * time.Second)
+	w.settle(0, all[0], second, all[2])
+}
+
+// A signature that is false, or that nobody asked for, changes nothing; the
+// operation is tried again.
+func TestGroup_falseSignatures(t *testing.T) {
+	w := newWorld(t, 16)
+	a := w.add("A", nil)
+	real := a.identity
+	a.falseSigns = 3
+	a.connect()
+	w.settle(5*time.Second, a)
+	b := w.add("B", nil)
+	b.falseSigns = 1
+	b.connect()
+	w.settle(8*time.Second, a, b)
+	a.identity = real
+	for _, id := range []uint32{0, 1 << 30} {
+		if err := a.g.Signed(w.now, id, make([]byte, 64), new(Actions)); err != ErrSignature {
+			t.Errorf("id %d: %v", id, err)
+		}
+	}
+	if err := a.g.Signed(w.now, 1, nil, new(Actions)); err != nil {
+		t.Errorf("an old one: %v", err)
+	}
+}
+
+func TestGroup_callsOutOfOrder(t *testing.T) {
+	w := newWorld(t, 17)
+	if _, err := New(Config{}); err != ErrConfig {
+		t.Errorf("empty configuration: %v", err)
+	}
+	a := w.add("A", nil)
+	var out Actions
+	for name, err := range map[string]error{
+		"resumed":  a.g.Resumed(w.now, nil, nil, false, &out),
+		"joined":   a.g.PeerJoined(w.now, link.NewConnID(), &out),
+		"envelope": a.g.Envelope(w.now, nil, &out),
+	} {
+		if err != ErrOrder {
+			t.Errorf("%s before the welcome: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"send":   a.g.Send(w.now, 4, nil, &out),
+		"admit":  a.g.Admit(w.now, a.conn, &out),
+		"kick":   a.g.Kick(w.now, a.conn, &out),
+		"policy": a.g.SetPolicy(w.now, Policy{}, &out),
+		"rotate": a.g.RotateLink(w.now, &out),
+	} {
+		if err != ErrNotMember {
+			t.Errorf("%s before the admission: %v", name, err)
+		}
+	}
+	a.connect()
+	w.settle(time.Second, a)
+	for name, err := range map[string]error{
+		"second welcome": a.g.Welcome(w.now, nil, nil, &out),
+	} {
+		if err != ErrOrder {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := a.g.PeerJoined(w.now, a.conn, &out); err != ErrRoster {
+		t.Errorf("itself: %v", err)
+	}
+	if err := a.g.Kick(w.now, a.conn, &out); err != ErrUnknown {
+		t.Errorf("itself: %v", err)
+	}
+	for i := range maxRoster + 1 {
+		if err := a.g.PeerJoined(w.now, link.NewConnID(), &out); (err != nil) != (i == maxRoster) {
+			t.Fatalf("%d in the room: %v", i, err)
 		}
 	}
 }

@@ -330,7 +330,8 @@ func (g *Group) admitted(now time.Time, e *epoch, out *Actions) error {
 	if g.cur != nil { // in doubt, and added again
 		g.retire(now, g.cur, oldAfterAdd, out)
 	}
-	g.dropTask(taskInvite)
+	g.dropTask(taskInvite, taskCommit)
+	g.unseal()
 	g.inviteAt, g.inviteNum = time.Time{}, 0
 	g.admittedAt, g.lastPath = now, now
 	g.pending = nil

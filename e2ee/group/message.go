@@ -47,6 +47,16 @@ func (g *Group) Send(now time.Time, kind uint8, body []byte, out *Actions) error
 	return nil
 }
 
+// unseal puts back a message whose epoch ended while it waited for a signature:
+// who has been removed meanwhile is not to read it.
+func (g *Group) unseal() {
+	g.dropTask(taskMessage)
+	if g.sealing != nil {
+		g.queue = slices.Insert(g.queue, 0, *g.sealing)
+		g.sealing = nil
+	}
+}
+
 // sealNext seals the first message of the queue.
 func (g *Group) sealNext(out *Actions) {
 	q := g.queue[0]
@@ -56,7 +66,9 @@ func (g *Group) sealNext(out *Actions) {
 	if err != nil {
 		return
 	}
+	g.sealing = &q
 	sign(g, taskMessage, signing, out, func(_ time.Time, s *mls.Sealed, out *Actions) {
+		g.sealing = nil
 		h := link.Header{Type: link.TypeApp, Gen: g.gen, Group: g.at.Group, Epoch: e.number}
 		if envelope, err := g.sealer.Seal(h, s.Message); err == nil {
 			out.Send = append(out.Send, envelope)
@@ -92,7 +104,7 @@ func (g *Group) message(now time.Time, h link.Header, data []byte, out *Actions)
 	}
 	e := g.epochOf(h.Epoch)
 	if e == nil {
-		if g.cur != nil && h.Epoch > g.cur.number {
+		if g.doubt.on && h.Epoch > g.cur.number {
 			g.doubt.ahead = true
 		}
 		return ErrEnvelope
@@ -104,6 +116,9 @@ func (g *Group) message(now time.Time, h link.Header, data []byte, out *Actions)
 	p := e.byLeaf(received.Sender)
 	if received.Kind != mls.KindApplication || p == nil || p.Conn != h.From {
 		return ErrEnvelope
+	}
+	if g.cur != nil && g.cur.byConn(p.Conn) == nil {
+		return ErrNotMember // removed since: nothing more is heard of it
 	}
 	kind, body, err := decodeMessage(received.Data)
 	if err != nil {

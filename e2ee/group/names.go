@@ -15,7 +15,7 @@ func (c NoticeCode) String() string {
 		NoticeInvalidCommit: "invalid_commit", NoticeJoined: "joined", NoticeLeft: "left", NoticeReplaced: "replaced",
 		NoticeRemoved: "removed", NoticeDuplicateIdentity: "duplicate_identity", NoticeOutOfSync: "out_of_sync",
 		NoticeRejoined: "rejoined", NoticeLinkRotated: "link_rotated", NoticePolicyChanged: "policy_changed",
-		NoticeCreated: "created",
+		NoticeCreated: "created", NoticeStuck: "stuck",
 	}
 	if int(c) < len(names) && names[c] != "" {
 		return names[c]

@@ -13,7 +13,7 @@ import (
 // all the while that members of an epoch have one key, that nobody sends with
 // the key of another connection, and that no nonce is used twice.
 func TestGroup_randomSchedules(t *testing.T) {
-	seeds := uint64(60)
+	seeds := uint64(18)
 	if testing.Short() {
 		seeds = 10
 	}

@@ -43,6 +43,9 @@ func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) {
 		}
 	}
 	if g.task == nil && !g.ended {
+		if g.connected && !g.grouped && g.commits.notBefore.After(now) {
+			earliest(g.commits.notBefore)
+		}
 		if g.asks() && !g.inviteAt.IsZero() {
 			earliest(g.inviteAt)
 		}
@@ -50,7 +53,7 @@ func (g *Group) Tick(now time.Time, out *Actions) (next time.Time) {
 			earliest(at)
 		}
 	}
-	if g.pending != nil && len(g.pending.envelopes) <= maxReposts {
+	if g.pending != nil {
 		earliest(g.pending.sentAt.Add(repostAfter))
 	}
 	return next
@@ -81,7 +84,9 @@ func (g *Group) start(now time.Time, out *Actions) {
 		switch {
 		case g.unsettled:
 		case g.founding == nil:
-			g.found(now, out)
+			if !now.Before(g.commits.notBefore) { // the last signature was false
+				g.found(now, out)
+			}
 		case !g.founding.sent:
 			g.offer(out)
 		}

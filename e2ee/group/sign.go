@@ -68,6 +68,7 @@ func (g *Group) Signed(now time.Time, id uint32, signature []byte, out *Actions)
 	}
 	if err := t.supply(signature); err != nil {
 		g.task = nil
+		g.sealing = nil
 		g.commits.refuse(now)
 		g.run(now, out)
 		return ErrSignature

@@ -57,8 +57,11 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 		case g.pending != nil && g.pending.slot == at.Slot:
 			g.repost(now, out) // it was lost with the connection
 		}
-		if g.cur == nil {
+		switch {
+		case g.cur == nil:
 			g.inviteSoon(now)
+		case g.doubt.silent:
+			g.inviteAt = now.Add(inviteEvery) // the silence may have been the connection's
 		}
 	}
 	g.run(now, out)
@@ -79,7 +82,9 @@ func (g *Group) awaitPeers(peers []link.ConnID) error {
 		delete(before, conn)
 	}
 	for conn := range before {
-		g.awaited[conn] = true
+		if len(g.awaited) < maxRoster {
+			g.awaited[conn] = true
+		}
 	}
 	return nil
 }

@@ -67,9 +67,7 @@ func (g *Group) heard(now time.Time, conn link.ConnID, kind uint8, out *Actions)
 		return
 	}
 	g.beats[conn] = beat{g.cur.number, now}
-	if g.doubt.silent && !g.silence(now) {
-		g.trust(out)
-	}
+	g.watch(now, out)
 }
 
 // silence reports whether half or more of the members who used to send
@@ -78,8 +76,8 @@ func (g *Group) heard(now time.Time, conn link.ConnID, kind uint8, out *Actions)
 // no more than that, for so long.
 func (g *Group) silence(now time.Time) bool {
 	wait := g.silenceAfter()
-	if now.Sub(g.cur.began) < wait {
-		return false
+	if now.Sub(g.cur.began) < wait && !g.doubt.silent {
+		return false // they had no time yet; but a new epoch by itself ends no suspicion
 	}
 	beating, silent := 0, 0
 	for conn, b := range g.beats {
@@ -103,10 +101,10 @@ func (g *Group) watch(now time.Time, out *Actions) {
 	if g.cur == nil {
 		return
 	}
-	silent := g.silence(now)
-	if silent {
+	switch silent := g.silence(now); {
+	case silent:
 		g.distrust(now, true, out)
-	} else if g.doubt.silent {
+	case g.doubt.silent:
 		g.trust(out)
 	}
 }

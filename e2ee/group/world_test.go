@@ -21,7 +21,7 @@ import (
 // world is a room in virtual time: clients, the service between them, and the
 // faults of both.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	now     time.Time
 	rng     *rand.Rand
 	events  eventHeap
@@ -67,8 +67,10 @@ func (h *eventHeap) Pop() any {
 }
 
 // newWorld makes everything random follow from seed.
-func newWorld(t *testing.T, seed uint64) *world {
-	cryptotest.SetGlobalRandom(t, seed)
+func newWorld(t testing.TB, seed uint64) *world {
+	if t, ok := t.(*testing.T); ok {
+		cryptotest.SetGlobalRandom(t, seed)
+	}
 	w := &world{
 		t: t, now: start, rng: rand.New(rand.NewPCG(seed, 1)),
 		secret: link.NewSecret(), bases: map[string]link.ConnID{}, epochs: map[epochName][16]byte{}, nonces: map[string]bool{}, sizes: map[link.Type]int{},
@@ -137,29 +139,33 @@ func short(b []byte) []byte { return b[:min(len(b), 3)] }
 
 // client is one start of one person's client.
 type client struct {
-	w         *world
-	name      string
-	identity  ed25519.PrivateKey
-	conn      link.ConnID
-	token     link.HostToken
-	g         *Group
-	closed    bool
-	broken    bool // its connection is
-	inTransit int
-	lastIn    time.Time // FIFO in both directions
-	lastOut   time.Time
-	delay     time.Duration
-	signing   time.Duration
-	tickAt    time.Time
-	beating   bool
-	mute      func(h link.Header) bool // drops messages on their way to the service
-	lies      bool                     // for tests of insiders
+	w          *world
+	name       string
+	identity   ed25519.PrivateKey
+	conn       link.ConnID
+	token      link.HostToken
+	g          *Group
+	closed     bool
+	broken     bool // its connection is
+	inTransit  int
+	lastIn     time.Time // FIFO in both directions
+	lastOut    time.Time
+	delay      time.Duration
+	signing    time.Duration
+	tickAt     time.Time
+	beating    bool
+	mute       func(h link.Header) bool // drops messages on their way to the service
+	lies       bool                     // for tests of insiders
+	unsure     bool                     // somebody claims that it is gone
+	falseSigns int
 	// shadow is a state of a greedy client that its Group does not know of: it has
 	// no rules, and nobody erases it.
 	greedy bool
 	shadow *mls.Group
 	hook   func(out *Actions)
-	skew   time.Duration // of its clock
+	// intercept keeps what arrives from the group.
+	intercept func(data []byte) bool
+	skew      time.Duration // of its clock
 
 	keys     map[uint64]Keys
 	sendWith uint64
@@ -260,7 +266,15 @@ func (c *client) act(out *Actions) {
 				return
 			}
 			c.do(func(out *Actions) {
-				if err := c.g.Signed(c.now(), s.ID, ed25519.Sign(c.identity, s.Message), out); err != nil {
+				signature := ed25519.Sign(c.identity, s.Message)
+				if c.falseSigns > 0 {
+					c.falseSigns--
+					if err := c.g.Signed(c.now(), s.ID, make([]byte, 64), out); err != ErrSignature {
+						w.t.Errorf("%s: false signature: %v", c.name, err)
+					}
+					return
+				}
+				if err := c.g.Signed(c.now(), s.ID, signature, out); err != nil {
 					w.t.Errorf("%s: signed: %v", c.name, err)
 				}
 			})
@@ -398,6 +412,9 @@ func (c *client) hears(data []byte) {
 				c.w.t.Logf("%v %s hears %d of %s slot %d epoch %d: epoch %d -> %d, slot %d, doubt %v", c.w.now.Sub(start), c.name, h.Type, c.w.nameOf(h.From), h.Slot, h.Epoch, before, c.g.Epoch(), c.g.at.Slot, c.g.doubt.on)
 			}
 		}()
+	}
+	if c.intercept != nil && c.intercept(data) {
+		return
 	}
 	if h, _, _ := link.ParseEnvelope(data[8:]); c.greedy && h.Type == link.TypeWelcome {
 		_, message, _ := must(c.w.keys.Opener(h.From)).Open(data[8:])
@@ -568,7 +585,9 @@ type service struct {
 	claims     []*ticket
 	forked     bool // it equivocates
 	// filter decides what reaches whom; nil: everything.
-	filter func(to *client, h link.Header) bool
+	filter     func(to *client, h link.Header) bool
+	equivocate bool // it accepts whatever comes for the slot before
+	echoes     int  // how often everything is delivered once more
 	// spoil makes it turn a bit of every Welcome.
 	spoil bool
 	// accepts is called with each accepted commit before it is relayed.
@@ -579,6 +598,7 @@ type service struct {
 type seat struct {
 	c       *client
 	member  bool
+	behind  bool // a member that has asked to be added again
 	away    bool
 	lost    bool // since a restart, not yet back
 	backlog [][]byte
@@ -672,8 +692,16 @@ func (s *service) left(c *client, _ string) {
 	}
 	s.room = slices.Delete(s.room, i, i+1)
 	s.others(c, func(o *client) { o.do(func(out *Actions) { o.g.PeerLeft(o.now(), c.conn, out) }) })
-	if s.grouped && !slices.ContainsFunc(s.room, func(x *seat) bool { return x.member }) {
+	s.forgetDead()
+}
+
+// forgetDead forgets a group in which nobody is left who could commit.
+func (s *service) forgetDead() {
+	if s.grouped && !s.recovering && !slices.ContainsFunc(s.room, func(x *seat) bool { return x.member && !x.behind }) {
 		s.grouped = false
+		for _, x := range s.room {
+			x.member, x.behind = false, false
+		}
 		s.tell()
 	}
 }
@@ -821,7 +849,9 @@ func (s *service) deliver(x *seat, data []byte) {
 		x.backlog = x.backlog[1:]
 	}
 	if !x.away {
-		x.c.receive(func() { x.c.hears(data) })
+		for range 1 + s.echoes {
+			x.c.receive(func() { x.c.hears(data) })
+		}
 	}
 }
 
@@ -849,7 +879,7 @@ func (s *service) binary(c *client, m []byte) {
 		}
 		s.grouped, s.gi, s.slot, s.tag = true, h.Group, 0, [16]byte(h.To)
 		for _, y := range s.room {
-			y.member = y == x
+			y.member, y.behind = y == x, false
 		}
 		s.relay(h, envelope, everybody)
 		s.tickets()
@@ -862,13 +892,22 @@ func (s *service) binary(c *client, m []byte) {
 			return
 		}
 		s.relay(h, envelope, func(y *seat) bool { return y != x })
+		if x.member {
+			x.behind = true
+			s.forgetDead()
+		}
 	case link.TypeCommit:
+		again := s.equivocate && h.Slot == s.slot-1
+		if again {
+			s.slot--
+		}
 		if !s.grouped || s.recovering || h.Group != s.gi || h.Slot != s.slot || !x.member || !x.coms.take(s.w.now, 2) {
 			s.stale(c)
 			return
 		}
 		s.slot++
 		s.commits++
+		x.behind = false
 		if s.accepts != nil {
 			s.accepts(h)
 		}
@@ -881,7 +920,7 @@ func (s *service) binary(c *client, m []byte) {
 			}
 			s.relay(w, bundle.Welcome, func(y *seat) bool {
 				listed := slices.Contains(bundle.Admits, y.c.conn)
-				y.member = y.member || listed
+				y.member, y.behind = y.member || listed, y.behind && !listed
 				return listed
 			})
 		}

@@ -90,7 +90,8 @@ func (g *Group) Commit(options CommitOptions) (*Signing[Committed], error) {
 }
 
 // leafSigned completes the path and asks for the signature of the commit.
-func (c *committing) leafSigned(signature []byte) ([]byte, step, error) {
+func (c *committing) leafSigned(signature []byte) (_ []byte, _ step, err error) {
+	defer c.eraseOn(&err)
 	c.path.finish(signature)
 	context := c.st.context(c.g)
 	path, err := c.path.encrypt(c.g.context.Suite, marshal(&context))
@@ -125,7 +126,8 @@ func (c *committing) frame(path *updatePath) ([]byte, error) {
 }
 
 // contentSigned derives the new epoch and frames the commit.
-func (c *committing) contentSigned(signature []byte) ([]byte, step, error) {
+func (c *committing) contentSigned(signature []byte) (_ []byte, _ step, err error) {
+	defer c.eraseOn(&err)
 	if err := c.g.live(); err != nil { // the group has moved on while the signature was made
 		return nil, nil, err
 	}
@@ -167,7 +169,8 @@ func (c *committing) contentSigned(signature []byte) ([]byte, step, error) {
 }
 
 // infoSigned makes the Welcome.
-func (c *committing) infoSigned(signature []byte) ([]byte, step, error) {
+func (c *committing) infoSigned(signature []byte) (_ []byte, _ step, err error) {
+	defer c.eraseOn(&err)
 	c.info.signature = bytes.Clone(signature)
 	key, nonce := welcomeKey(c.welcome)
 	m := &welcome{suite: c.g.context.Suite, groupInfo: seal(key, nonce, nil, marshal(c.info))}
@@ -177,7 +180,9 @@ func (c *committing) infoSigned(signature []byte) ([]byte, step, error) {
 			secrets.pathSecret = c.path.secretFor(c.st.added[i])
 			secrets.hasPath = true
 		}
-		sealed, err := m.suite.encryptWithLabel(kp.InitKey, "Welcome", m.groupInfo, marshal(&secrets))
+		plain := marshal(&secrets)
+		sealed, err := m.suite.encryptWithLabel(kp.InitKey, "Welcome", m.groupInfo, plain)
+		clear(plain)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -186,6 +191,13 @@ func (c *committing) infoSigned(signature []byte) ([]byte, step, error) {
 	c.result.Welcome = marshal(&message{wireFormat: wireWelcome, welcome: m})
 	c.erase()
 	return nil, nil, nil
+}
+
+// eraseOn erases when a step has failed.
+func (c *committing) eraseOn(err *error) {
+	if *err != nil {
+		c.erase()
+	}
 }
 
 // erase overwrites the secrets that the commit was made with.

@@ -104,6 +104,10 @@ func (inv *Invitation) open(m *welcome) (*groupSecrets, error) {
 		if err := unmarshal(plain, &secrets); err != nil {
 			return nil, err
 		}
+		if len(secrets.joiner) != hashSize {
+			secrets.erase()
+			return nil, refuse(ErrWelcome, "joiner secret of %d bytes", uint64(len(secrets.joiner)))
+		}
 		return &secrets, nil
 	}
 	return nil, refuse(ErrWelcome, "not for this key package")

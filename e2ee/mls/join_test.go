@@ -77,11 +77,15 @@ func TestJoin_refusesForgedWelcomes(t *testing.T) {
 			tree := w.members[0].group.tree // without the newcomer
 			i.extensions, i.context.TreeHash = Extensions{{ExtensionRatchetTree, marshal(tree)}}, tree.rootHash()
 		}, ErrWelcome},
-		"path secret":    {func(_ *groupInfo, s *groupSecrets) { s.pathSecret = randomBytes(hashSize) }, ErrPath},
-		"no path secret": {func(_ *groupInfo, s *groupSecrets) { s.hasPath = false }, nil}, // RFC 9420 cannot tell
-		"joiner secret":  {func(_ *groupInfo, s *groupSecrets) { s.joiner = randomBytes(hashSize) }, ErrTag},
-		"psk nonce":      {func(_ *groupInfo, s *groupSecrets) { s.psks = []PSKID{{Type: PSKExternal, ID: []byte(linkPSK)}} }, ErrProposal},
-		"psk too much":   {func(_ *groupInfo, s *groupSecrets) { s.psks = []PSKID{NewExternalPSK([]byte(linkPSK)).ID} }, ErrTag},
+		"path secret":         {func(_ *groupInfo, s *groupSecrets) { s.pathSecret = randomBytes(hashSize) }, ErrPath},
+		"short path secret":   {func(_ *groupInfo, s *groupSecrets) { s.pathSecret = s.pathSecret[1:] }, ErrPath},
+		"empty path secret":   {func(_ *groupInfo, s *groupSecrets) { s.pathSecret = nil }, ErrPath},
+		"long joiner secret":  {func(_ *groupInfo, s *groupSecrets) { s.joiner = append(s.joiner, 0) }, ErrWelcome},
+		"empty joiner secret": {func(_ *groupInfo, s *groupSecrets) { s.joiner = nil }, ErrWelcome},
+		"no path secret":      {func(_ *groupInfo, s *groupSecrets) { s.hasPath = false }, nil}, // RFC 9420 cannot tell
+		"joiner secret":       {func(_ *groupInfo, s *groupSecrets) { s.joiner = randomBytes(hashSize) }, ErrTag},
+		"psk nonce":           {func(_ *groupInfo, s *groupSecrets) { s.psks = []PSKID{{Type: PSKExternal, ID: []byte(linkPSK)}} }, ErrProposal},
+		"psk too much":        {func(_ *groupInfo, s *groupSecrets) { s.psks = []PSKID{NewExternalPSK([]byte(linkPSK)).ID} }, ErrTag},
 		"psk twice": {func(_ *groupInfo, s *groupSecrets) {
 			id := NewExternalPSK([]byte(linkPSK)).ID
 			s.psks = []PSKID{id, id}
@@ -95,7 +99,7 @@ func TestJoin_refusesForgedWelcomes(t *testing.T) {
 			t.Fatal(err)
 		}
 		secrets := o.secrets
-		secrets.joiner = bytes.Clone(secrets.joiner)
+		secrets.joiner, secrets.pathSecret = bytes.Clone(secrets.joiner), bytes.Clone(secrets.pathSecret)
 		test.change(&info, &secrets)
 		if _, err := o.join(secrets, o.sign(&info)); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v", name, err)

@@ -96,7 +96,10 @@ func ParseKeyPackage(b []byte, suite CipherSuite) (*KeyPackage, error) {
 	if m.keyPackage == nil {
 		return nil, refuse(ErrKeyPackage, "message is not a key package")
 	}
-	return m.keyPackage, m.keyPackage.check(suite)
+	if err := m.keyPackage.check(suite); err != nil {
+		return nil, err
+	}
+	return m.keyPackage, nil
 }
 
 // check is the validation of RFC 9420 10.1.

@@ -295,6 +295,10 @@ func (t *Tree) decryptPath(suite CipherSuite, keys privateKeys, own, sender Leaf
 // some node up) from the path secret of the first, which it overwrites, checks
 // that they match the tree, and returns the commit secret.
 func (t *Tree) addSecrets(suite CipherSuite, keys privateKeys, nodes []nodeIndex, secret []byte) ([]byte, error) {
+	if len(secret) != hashSize {
+		clear(secret)
+		return nil, refuse(ErrPath, "path secret of %d bytes", uint64(len(secret)))
+	}
 	secrets, commitSecret := deriveSecrets(secret, len(nodes))
 	defer secrets.erase()
 	for i, x := range nodes {

@@ -122,9 +122,9 @@ func protectPrivate(a *authenticatedContent, secrets *secretTree, senderSecret [
 
 // openPrivate decrypts a PrivateMessage. The message key is not used up until
 // consume is called on the returned use: a caller does so once it accepts the
-// message, and an unacceptable one leaves no trace. The signature is for the
-// caller to check.
-func openPrivate(m *privateMessage, secrets *secretTree, senderSecret []byte, own LeafIndex) (*authenticatedContent, *keyUse, error) {
+// message, and calls release on one that it does not accept, which leaves no
+// trace then. The signature is for the caller to check.
+func openPrivate(m *privateMessage, secrets *secretTree, senderSecret []byte, own LeafIndex) (_ *authenticatedContent, _ *keyUse, err error) {
 	dataKey, dataNonce := senderKey(senderSecret, m.ciphertext)
 	encoded, err := open(dataKey, dataNonce, m.senderAAD(), m.senderData)
 	if err != nil {
@@ -141,6 +141,11 @@ func openPrivate(m *privateMessage, secrets *secretTree, senderSecret []byte, ow
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() {
+		if err != nil {
+			use.release()
+		}
+	}()
 	plain, err := open(use.key.key, data.guarded(use.key.nonce), m.contentAAD(), m.ciphertext)
 	if err != nil {
 		return nil, nil, err

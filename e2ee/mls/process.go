@@ -44,7 +44,9 @@ type Commit struct {
 }
 
 // Process checks a PublicMessage or PrivateMessage (as MLSMessage) from
-// another member of this epoch. On error nothing has changed.
+// another member of this epoch. On error nothing has changed. Each call with
+// one commit gives another state of the next epoch, with message keys of its
+// own: go on with one of them only, lest two messages share a key.
 func (g *Group) Process(encoded []byte) (*Received, error) {
 	var m message
 	if err := unmarshal(encoded, &m); err != nil {
@@ -106,15 +108,19 @@ func (g *Group) processPrivate(m *privateMessage) (*Received, error) {
 		return nil, err
 	}
 	if err := g.checkSender(a); err != nil {
+		use.release()
 		return nil, err
 	}
 	received, err := g.accept(a)
 	if err != nil {
+		use.release()
 		return nil, err
 	}
 	// The key of a commit goes with its epoch: used up here, the commit could
 	// not be looked at again by an application that has refused it.
-	if received.Kind != KindCommit {
+	if received.Kind == KindCommit {
+		use.release()
+	} else {
 		use.consume()
 	}
 	return received, nil

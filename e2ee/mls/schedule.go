@@ -48,7 +48,9 @@ type epochSecrets struct {
 // joinerSecret is the first stage of the key schedule; context is the encoded
 // GroupContext of the new epoch.
 func joinerSecret(initSecret, commitSecret, context []byte) []byte {
-	return expandWithLabel(extract(initSecret, commitSecret), "joiner", context, hashSize)
+	secret := extract(initSecret, commitSecret)
+	defer clear(secret)
+	return expandWithLabel(secret, "joiner", context, hashSize)
 }
 
 // memberSecret is the second stage: it mixes in the pre-shared keys.
@@ -89,7 +91,9 @@ func export(exporterSecret []byte, label string, context []byte, length int) ([]
 	if length < 0 || length > maxExpand {
 		return nil, refuse(ErrLimit, "exported secret of %d bytes", uint64(length))
 	}
-	return expandWithLabel(deriveSecret(exporterSecret, label), "exported", hash(context), length), nil
+	secret := deriveSecret(exporterSecret, label)
+	defer clear(secret)
+	return expandWithLabel(secret, "exported", hash(context), length), nil
 }
 
 // retire overwrites all secrets but the one that late messages need.

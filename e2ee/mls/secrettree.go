@@ -133,6 +133,7 @@ type keyUse struct {
 }
 
 // find looks up the key for a received message without changing the ratchet.
+// The caller ends with consume or release.
 func (t *secretTree) find(l LeafIndex, kind ratchetKind, generation uint32) (*keyUse, error) {
 	r, err := t.ratchet(l, kind)
 	if err != nil {
@@ -186,6 +187,19 @@ func (u *keyUse) consume() {
 		delete(r.skipped, u.generation)
 	}
 	u.key.erase()
+}
+
+// release overwrites what find derived, when the key was not used up: a message
+// that is refused must not leave secrets of later ones behind.
+func (u *keyUse) release() {
+	if u.secret == nil {
+		return // the key belongs to the ratchet
+	}
+	clear(u.secret)
+	u.key.erase()
+	for _, key := range u.skipped {
+		key.erase()
+	}
 }
 
 // dropOld forgets the keys of messages that are too late.

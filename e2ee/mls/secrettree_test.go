@@ -103,6 +103,38 @@ func TestSecretTree_findChangesNothing(t *testing.T) {
 	}
 }
 
+// A message that does not open, at the end of the window, leaves nothing of the
+// keys behind that were derived to look at it.
+func TestSecretTree_releaseOverwritesWhatWasDerived(t *testing.T) {
+	tree := newSecretTree(4, randomBytes(hashSize))
+	use := must(tree.find(2, ratchetApplication, maxSkipped))(t)
+	ahead, skipped, key := use.secret, use.skipped, use.key
+	before := bytes.Clone(use.ratchet.secret)
+	use.release()
+	zero := func(b []byte) bool { return len(b) > 0 && bytes.Count(b, []byte{0}) == len(b) }
+	if !zero(ahead) || !zero(key.key) || !zero(key.nonce) {
+		t.Error("the key or what follows is still there")
+	}
+	if len(skipped) != maxSkipped {
+		t.Fatalf("%d keys skipped", len(skipped))
+	}
+	for generation, k := range skipped {
+		if !zero(k.key) {
+			t.Fatalf("key %d is still there", generation)
+		}
+	}
+	if !bytes.Equal(use.ratchet.secret, before) || use.ratchet.next != 0 {
+		t.Error("the ratchet has changed")
+	}
+
+	// A key that was kept for a late message stays for the next attempt.
+	must(tree.find(2, ratchetApplication, 1))(t).consume()
+	use = must(tree.find(2, ratchetApplication, 0))(t)
+	kept := bytes.Clone(use.key.key)
+	use.release()
+	same(t, "key of the late message", must(tree.find(2, ratchetApplication, 0))(t).key.key, kept)
+}
+
 func TestSecretTree_ratchetEnds(t *testing.T) {
 	tree := newSecretTree(1, randomBytes(hashSize))
 	r := must(tree.ratchet(0, ratchetApplication))(t)

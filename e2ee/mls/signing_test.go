@@ -1,7 +1,9 @@
 package mls
 
 import (
+	"bytes"
 	"errors"
+	"maps"
 	"testing"
 )
 
@@ -66,7 +68,17 @@ func TestGroup_retiredEpochKeepsNoSecrets(t *testing.T) {
 	old := other.group
 	late, c := sealText(t, by, "late"), w.commit(by, CommitOptions{})
 	w.deliver(by, c)
+	held := maps.Clone(old.keys)
+	secrets := map[nodeIndex][]byte{}
+	for x, key := range held {
+		secrets[x] = key.secret
+	}
 	old.Retire()
+	for x, secret := range secrets {
+		if bytes.Count(secret, []byte{0}) != len(secret) || held[x].secret != nil {
+			t.Errorf("the private key of node %d is still there", x)
+		}
+	}
 	for name, secret := range map[string][]byte{
 		"init": old.secrets.init, "exporter": old.secrets.exporter, "encryption": old.secrets.encryption,
 		"membership": old.secrets.membership, "resumption": old.secrets.resumption,
@@ -90,6 +102,20 @@ func TestGroup_retiredEpochKeepsNoSecrets(t *testing.T) {
 	w.agree() // the new epoch has lost nothing
 	w.deliver(other, w.commit(other, CommitOptions{}))
 	w.agree()
+}
+
+func TestInvitation_isOfNoUseOnceErased(t *testing.T) {
+	w := newWorld(t)
+	inv := w.invitation(w.person())
+	c := w.commit(w.members[0], CommitOptions{Proposals: []Proposal{w.add(inv)}})
+	joined := must(Join(w.config(), inv, c.Welcome, nil))(t)
+	inv.Erase()
+	if _, err := Join(w.config(), inv, c.Welcome, nil); !errors.Is(err, ErrState) {
+		t.Errorf("joined with an erased invitation: %v", err)
+	}
+	w.members[0].group = c.Group
+	next := w.commit(w.members[0], CommitOptions{})
+	must(joined.Group.Process(next.Message))(t) // with a private key of the group's own
 }
 
 func TestSigning_refusesKeysOfOtherKinds(t *testing.T) {

@@ -87,14 +87,14 @@ func (e *Estimator) status(seq, symbol uint16, r *reading) int64 {
 	if !received {
 		if s.state == sentWaiting {
 			s.state = sentLost
-			e.loss.tell(s, true)
+			e.loss.tell(s, true, e.delay.brim())
 		}
 		return -1
 	}
 	if s.state == sentLost { // it was only late
 		e.loss.late(s)
 	} else {
-		e.loss.tell(s, false)
+		e.loss.tell(s, false, false)
 	}
 	s.state = sentAcked
 	if timed {

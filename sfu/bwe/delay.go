@@ -68,6 +68,10 @@ type delay struct {
 	baseN   int64
 	started bool
 
+	last  int64    // delay above the base of the newest packet
+	peak  [2]int64 // most of it in this second and the last one
+	peakN int64
+
 	ring  [samples]sample
 	n     int64 // samples taken
 	bytes int64
@@ -113,6 +117,11 @@ func (d *delay) arrived(s *sent, arrival int64) {
 	}
 	b := &d.base[d.baseN%baseBuckets]
 	*b = min(*b, oneWay)
+	d.last = oneWay - d.least()
+	if n := s.at / int64(time.Second); n != d.peakN {
+		d.peakN, d.peak[n&1] = n, 0
+	}
+	d.peak[d.peakN&1] = max(d.peak[d.peakN&1], d.last)
 	d.bytes += int64(s.size)
 	if s.at >= d.group+burst {
 		d.group = s.at
@@ -142,6 +151,11 @@ func (d *delay) take(s *sent, arrival, queue int64) {
 
 // back returns the sample i before the end, 1 is the newest.
 func (d *delay) back(i int64) *sample { return &d.ring[(d.n-i)&(samples-1)] }
+
+// brim reports whether the last packet found the queue as long as it was of late.
+func (d *delay) brim() bool {
+	return d.last > brimLeast && float64(d.last) > brimPart*float64(max(d.peak[0], d.peak[1]))
+}
 
 func (d *delay) queue() int64 { return max(d.raw, 0) }
 
@@ -241,7 +255,7 @@ func (d *delay) fast() bool {
 	now, last := d.back(1).queue, d.back(2).queue
 	before := min(d.back(3).queue, d.back(4).queue, d.back(5).queue)
 	low := min(now, last)
-	return low > fastQueue+4*d.jitter() && low > before+fastRise && now > last-fastRise/2
+	return low > fastQueue+6*d.jitter() && low > before+fastRise && now > last-fastRise/2
 }
 
 // trend reports a line through the last second that has risen by more than the threshold, which grows with the jitter. How far
@@ -271,7 +285,7 @@ func (d *delay) trend() bool {
 	apart := math.Sqrt(max(sumYY-sumY*sumY/n-slope*(sumXY-sumX*sumY/n), 0) / n)
 	d.strayed += (min(apart, 3*d.strayed+5) - d.strayed) / 16
 	jitter := float64(d.jitter()) / 1e6
-	return risen > float64(trendQueue)/1e6+4*max(jitter, strayPart*apart) && float64(d.floor(3))/1e6 > float64(trendQueue)/1e6+2*jitter
+	return risen > float64(trendQueue)/1e6+4*max(jitter, strayPart*apart) && float64(d.floor(3))/1e6 > float64(trendQueue)/1e6+3*jitter
 }
 
 // jitter returns how far the delay strays.
@@ -288,7 +302,7 @@ func (d *delay) standing() bool {
 		}
 		oldest, least = s, min(least, s.queue)
 		if newest.sent-s.sent > standingSpan {
-			return least > standingQueue+d.jitter() && d.floor(3) > oldest.queue*4/5
+			return least > standingQueue+3*d.jitter() && d.floor(3) > oldest.queue*4/5
 		}
 	}
 	return false

@@ -113,7 +113,7 @@ func New(cfg Config) *Estimator {
 		cfg.Max = DefaultMax
 	}
 	e := &Estimator{cfg: cfg, rate: cfg.Start, proven: cfg.Start}
-	e.loss.rate = cfg.Max
+	e.loss.rate, e.loss.floor = cfg.Max, 2*cfg.Min
 	e.update()
 	return e
 }
@@ -204,11 +204,16 @@ func (e *Estimator) judge(at time.Duration) {
 	}
 	if over := e.loss.evaluate(int64(at), calm); over {
 		e.loss.watch(int64(at), e.est.Keep, e.est.Acked)
-		e.loss.rate = max(unit.Bitrate(float64(min(e.est.Acked, e.est.Keep))*afterLoss), e.cfg.Min)
-		e.lower(e.rate)
+		arrives := unit.Bitrate(float64(min(e.est.Acked, e.est.Keep)) * afterLoss)
+		if e.loss.overflow() {
+			e.lower(arrives)
+		} else { // little may arrive because little is sent
+			arrives = max(arrives, unit.Bitrate(float64(e.est.Keep)*leastAfterLoss))
+		}
+		e.loss.rate = max(arrives, e.cfg.Min)
 		e.proven = min(e.proven, e.loss.rate)
 	}
-	if rate, done := e.probe.result(at, e.est.RTT, e.rivalled()); done && rate > 0 {
+	if rate, done := e.probe.result(at, e.est.RTT, e.loss.ratio, e.rivalled()); done && rate > 0 {
 		e.rate, e.proven = max(e.rate, rate), max(e.proven, rate)
 		e.loss.rate = max(e.loss.rate, rate)
 	}
@@ -234,6 +239,8 @@ const (
 	// afterOveruse is what remains of the capacity, so that the queue empties (draft-ietf-rmcat-gcc-02 5.5).
 	afterOveruse = 0.85
 	afterLoss    = 0.95
+	// leastAfterLoss is what remains of the estimate where no full queue is seen.
+	leastAfterLoss = 0.7
 	// besideRival is what may be spent beside a rival of what has held there: room for what layers vary.
 	besideRival = 1.25
 	// increasePerSecond is the multiplicative increase while the rate is used (draft: 1.08 a second), usedPart how much of

@@ -86,7 +86,7 @@ func TestEstimator_halvesInSilence(t *testing.T) {
 
 func TestEstimator_risesWhenNothingIsSent(t *testing.T) {
 	p := newPath()
-	p.run(5*time.Second, unit.Mbps, 2, true)
+	p.run(20*time.Second, unit.Mbps, 2, true)
 	if got := p.e.Estimate().Keep; got > DefaultMin {
 		t.Fatalf("budget %d with half of the packets lost", got)
 	}

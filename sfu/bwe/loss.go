@@ -17,13 +17,23 @@ const (
 	// what retransmission can still repair; nobody gains by sending into a path that loses more.
 	tolerated   = 0.05
 	margin      = 0.03
-	maxInherent = 0.25
+	maxInherent = 0.15
+	// A mean above tooMuch is too much whatever the reason: the lower layer, of fewer packets a frame, is the better picture. The
+	// mean is that of three seconds.
+	tooMuch   = maxInherent + 0.05
+	meanLearn = 1.0 / 15
 	// learn is the part of what is new that goes into the inherent loss, a window: a time constant of five seconds.
 	learn = 0.04
 	// deviations is how unlikely a ratio must be, with the tolerated loss, to count: less than one second in 700. Loss in
 	// bursts of b packets varies as if there were 2b-1 times fewer packets; burstMax bounds what a path may claim.
 	deviations = 3
 	burstMax   = 10
+	// Loss that mostly follows packets which waited brimPart of the longest queue of late, and at least brimLeast, is that of a
+	// full queue, and never inherent.
+	brimPart  = 0.75
+	brimLeast = int64(12 * time.Millisecond)
+	brimMost  = 0.6
+	brimLearn = 0.1
 	// lossRise is how fast a bound by loss goes away, a window.
 	lossRise = 1.1
 	// lossSettle is how long a cut needs to show. It was in vain if the rate fell to fallen of what it was and more than
@@ -39,8 +49,11 @@ const (
 type loss struct {
 	rate     unit.Bitrate
 	inherent float64
-	ratio    float64 // of the last second
-	burst    float64 // packets that are lost in a row, mean; below 1: not known
+	ratio    float64      // of the last second
+	mean     float64      // of the last three
+	floor    unit.Bitrate // no lower for the mean alone
+	burst    float64      // packets that are lost in a row, mean; below 1: not known
+	brim     float64      // part of the runs of losses that followed a full queue
 
 	total, lost, runs [lossWindows]int
 	n                 int64
@@ -60,8 +73,9 @@ type lossCut struct {
 	at          int64
 }
 
-// tell counts a packet that arrived or was lost; probes are not media and do not count.
-func (l *loss) tell(s *sent, lost bool) {
+// tell counts a packet that arrived or was lost, behind one that found the queue full or not; probes are not media and do not
+// count.
+func (l *loss) tell(s *sent, lost, full bool) {
 	if s.probe != 0 {
 		return
 	}
@@ -71,6 +85,11 @@ func (l *loss) tell(s *sent, lost bool) {
 		l.lost[i]++
 		if !l.last.lost || s.seq != l.last.seq+1 {
 			l.runs[i]++
+			if full {
+				l.brim += (1 - l.brim) * brimLearn
+			} else {
+				l.brim -= l.brim * brimLearn
+			}
 		}
 	}
 	l.last.seq, l.last.lost = s.seq, lost
@@ -112,23 +131,32 @@ func (l *loss) evaluate(at int64, calm bool) (over bool) {
 	if runs > 0 {
 		l.burst += (min(float64(lost)/float64(runs), burstMax) - l.burst) * learn
 	}
-	if float64(lost) > l.limit(float64(total)) {
-		if at < l.quiet {
+	l.mean += (l.ratio - l.mean) * meanLearn
+	if bad := l.mean > tooMuch && l.rate > l.floor; bad || float64(lost) > l.limit(float64(total)) {
+		if at < l.quiet || bad && at < l.quiet+int64(lossWindows)*lossWindow {
 			return false
 		}
 		l.quiet = at + lossSettle
 		return true
 	}
-	if learned := min(l.ratio, maxInherent); calm || learned < l.inherent {
+	if learned := min(l.ratio, maxInherent); calm && !l.overflow() || learned < l.inherent {
 		l.inherent += (learned - l.inherent) * learn
 	}
-	l.rate = unit.Bitrate(float64(l.rate) * lossRise)
+	if l.mean < tooMuch {
+		l.rate = unit.Bitrate(float64(l.rate) * lossRise)
+	}
 	return false
 }
+
+// overflow reports whether what is lost is lost at a full queue.
+func (l *loss) overflow() bool { return l.brim > brimMost }
 
 // limit returns how many of n packets may be lost.
 func (l *loss) limit(n float64) float64 {
 	p := max(l.inherent, tolerated) + margin
+	if l.overflow() {
+		p = tolerated
+	}
 	return n*p + deviations*math.Sqrt(n*p*(1-p)*(2*max(l.burst, 1)-1))
 }
 
@@ -148,7 +176,7 @@ func (l *loss) vain(at int64, acked unit.Bitrate, calm bool) (from unit.Bitrate)
 	}
 	from, ratio := c.from, c.ratio
 	*c = lossCut{}
-	if !calm || l.ratio < vainPart*ratio {
+	if !calm || l.overflow() || l.ratio < vainPart*ratio {
 		return 0
 	}
 	l.inherent = max(l.inherent, min(l.ratio, maxInherent))

@@ -26,6 +26,10 @@ const (
 	// probeLeast.
 	probeQueue = 80 * time.Millisecond
 	probeLeast = 40 * time.Millisecond
+	// A probe is worth its queue only if a short one, at no more than knockRate of the estimate, finds that there is more at
+	// all. Where there is not, this leaves no more than knockQueue.
+	knockRate  = 1.3
+	knockQueue = 20 * time.Millisecond
 	// probeBytes are sent at least: four packets and a bit.
 	probeBytes = 4800
 	// probeGap is the time between two probes that succeed, probeWait after the first that fails; it doubles up to
@@ -40,6 +44,8 @@ const (
 	// arrivedPart of the rate must arrive; less means that the path is full at what arrives, of which fullPart is safe.
 	arrivedPart = 0.9
 	fullPart    = 0.93
+	// probeLoss is what a probe may lose more than media.
+	probeLoss   = 0.25
 	pathUnknown = unit.Bitrate(1) << 40
 	// probeLost is when a probe is judged by what has arrived, beside two round trips.
 	probeLost = 300 * time.Millisecond
@@ -100,15 +106,17 @@ func (e *Estimator) nextProbe(now time.Time) (Probe, time.Time) {
 		rate = max(rate, min(2*e.est.Change, unit.Bitrate(float64(p.all)*probeOver)))
 	}
 	rate = min(rate, probeStep*e.est.Keep, e.cfg.Max)
-	length := probeTime + 6*time.Duration(e.delay.jitter())
+	jitter := time.Duration(e.delay.jitter())
+	length := probeTime + 6*jitter
+	left, least := probeQueue+2*jitter, probeLeast
 	knock := !p.climbing && !p.opened && !e.delay.rival.on
-	if e.delay.rival.on {
-		length = rivalTime
-	} else if knock {
-		length = 6 * time.Duration(e.delay.jitter())
-	} else if over := rate - e.est.Keep; over > 0 {
-		fits := float64(probeQueue+2*time.Duration(e.delay.jitter())) * float64(e.est.Keep) / float64(over)
-		length = min(length, max(time.Duration(fits), probeLeast))
+	if knock {
+		rate = min(rate, unit.Bitrate(knockRate*float64(e.est.Keep)))
+		length, left, least = max(probeLeast, 6*jitter), knockQueue+2*jitter, 0
+	}
+	if over := rate - e.est.Keep; over > 0 && !e.delay.rival.on {
+		fits := float64(left) * float64(e.est.Keep) / float64(over)
+		length = min(length, max(time.Duration(fits), least))
 	}
 	length = min(length, probeMax)
 	id := p.id + 1
@@ -159,9 +167,10 @@ func (p *prober) fail(at time.Duration, counted bool) {
 	p.next = max(p.next, at+max(p.wait, probeWait))
 }
 
-// result judges a probe once all of it has arrived, or should have. The rate is what the path is proven to carry; 0 is none.
+// result judges a probe once all of it has arrived, or should have, on a path that loses loss of the media. The rate is what the
+// path is proven to carry; 0 is none.
 // Beside a rival, ours is what arrives usually; 0 is no rival.
-func (p *prober) result(at, rtt time.Duration, ours unit.Bitrate) (rate unit.Bitrate, done bool) {
+func (p *prober) result(at, rtt time.Duration, loss float64, ours unit.Bitrate) (rate unit.Bitrate, done bool) {
 	switch {
 	case !p.active || p.got == 0:
 		return 0, false
@@ -172,7 +181,7 @@ func (p *prober) result(at, rtt time.Duration, ours unit.Bitrate) (rate unit.Bit
 	}
 	p.active = false
 	took, arrived := time.Duration(p.sentLast-p.sentFirst), time.Duration(p.arrivedLast-p.arrivedFirst)
-	if p.got < 4 || p.got < p.count*3/4 || took <= 0 || arrived <= 0 {
+	if p.got < 4 || float64(p.got) < float64(p.count)*(1-probeLoss-loss) || took <= 0 || arrived <= 0 {
 		p.fail(at, true)
 		return 0, true
 	}

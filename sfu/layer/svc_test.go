@@ -13,6 +13,7 @@ import (
 // svcEncoder is a model of one stream of three spatial and three temporal layers, as libaom (L3T3, L3T3_KEY) and libvpx (VP9) write it.
 // Layers refer to each other in every picture, or with keyMode in key pictures alone.
 type svcEncoder struct {
+	rung    int8
 	keyMode bool
 	vp9     bool // payload descriptor without dependency descriptor
 	ext     uint64
@@ -68,7 +69,7 @@ func (e *svcEncoder) encode(t time.Duration, key bool) (out []svcPacket) {
 			e.ext++
 			p := packet.Packet{
 				PayloadAt: 12, PayloadEnd: 100, Arrival: start.Add(t), TS: uint32(t * 90_000 / time.Second),
-				ExtSeq: e.ext, Seq: uint16(e.ext), Codec: packet.AV1, TID: tid, SID: sid,
+				ExtSeq: e.ext, Seq: uint16(e.ext), Codec: packet.AV1, Layer: e.rung, TID: tid, SID: sid,
 				Start: i == 0, End: i == f.packets-1, Marker: sid == 2 && i == f.packets-1, Key: key && sid == 0 && i == 0,
 			}
 			if tid < 2 {
@@ -89,9 +90,10 @@ func (e *svcEncoder) encode(t time.Duration, key bool) (out []svcPacket) {
 	return out
 }
 
-// svcScript drives a switch with one such stream.
+// svcScript drives a switch with such streams.
 type svcScript struct {
 	seed         uint64
+	streams      int // 0 is 1
 	reorder      int
 	keyMode, vp9 bool
 	pauses       bool
@@ -108,10 +110,16 @@ type svcReceived struct {
 // run returns what the subscriber got, by number, and how often its spatial layer changed.
 func (sc svcScript) run() (got map[int64]svcReceived, changes int, err error) {
 	rng := rand.New(rand.NewPCG(sc.seed, 11))
-	e := &svcEncoder{keyMode: sc.keyMode, vp9: sc.vp9, ext: 1 << 32, base: [2]uint16{uint16(rng.UintN(1 << 15)), uint16(rng.UintN(1 << 16))}}
+	encoders := make([]*svcEncoder, max(sc.streams, 1))
+	for rung := range encoders {
+		encoders[rung] = &svcEncoder{
+			rung: int8(rung), keyMode: sc.keyMode, vp9: sc.vp9, ext: 1<<32 + rng.Uint64N(1<<16),
+			base: [2]uint16{uint16(rng.UintN(1 << 15)), uint16(rng.UintN(1 << 16))},
+		}
+	}
 	s := NewSwitch(100, 5000)
 	got = map[int64]svcReceived{}
-	store := map[uint64]svcPacket{}
+	store := map[[2]uint64]svcPacket{} // by rung and number
 	last, era := int64(99), 0
 	take := func(sp svcPacket) (switched bool, err error) {
 		o, ok := s.Next(&sp.p)
@@ -128,7 +136,7 @@ func (sc svcScript) run() (got map[int64]svcReceived, changes int, err error) {
 		if ok {
 			again := o
 			again.Switched = false
-			if _, ext, r, found := s.Repair(o.Seq); !found || ext != sp.p.ExtSeq || r != again {
+			if rung, ext, r, found := s.Repair(o.Seq); !found || rung != sp.p.Layer || ext != sp.p.ExtSeq || r != again {
 				return false, fmt.Errorf("Repair(%d) = %d %+v %v, want %d %+v", o.Seq, ext, r, found, sp.p.ExtSeq, again)
 			}
 		}
@@ -153,13 +161,20 @@ func (sc svcScript) run() (got map[int64]svcReceived, changes int, err error) {
 			s.SetMaxTID(uint8(rng.IntN(3)))
 		}
 		if sc.pauses && rng.IntN(40) == 0 {
-			s.SetTarget(int8(rng.IntN(2)) - 1)
+			s.SetTarget(int8(rng.IntN(len(encoders)+1)) - 1)
 		}
-		_, wants := s.WantsKey()
+		if sc.streams > 1 && rng.IntN(30) == 0 {
+			s.SetTarget(int8(rng.IntN(len(encoders))))
+		}
+		rung, wants := s.WantsKey()
 		if !wants {
 			asked = n
 		}
-		for _, sp := range e.encode(time.Duration(n)*time.Second/30, n == 0 || wants && n-asked > 3) {
+		var pictures []svcPacket
+		for _, e := range encoders {
+			pictures = append(pictures, e.encode(time.Duration(n)*time.Second/30, n == 0 || wants && rung == e.rung && n-asked > 3)...)
+		}
+		for _, sp := range pictures {
 			d := delayed{sp, clock}
 			if sc.reorder > 0 && rng.IntN(4) == 0 {
 				d.due += 1 + rng.IntN(sc.reorder)
@@ -172,10 +187,11 @@ func (sc svcScript) run() (got map[int64]svcReceived, changes int, err error) {
 					rest = append(rest, d)
 					continue
 				}
-				store[d.sp.p.ExtSeq] = d.sp
+				layer := uint64(d.sp.p.Layer)
+				store[[2]uint64{layer, d.sp.p.ExtSeq}] = d.sp
 				switched, err := take(d.sp)
-				for ext := d.sp.p.ExtSeq + 1; err == nil && switched && ext <= e.ext; ext++ {
-					if later, ok := store[ext]; ok {
+				for ext := d.sp.p.ExtSeq + 1; err == nil && switched && ext <= encoders[layer].ext; ext++ {
+					if later, ok := store[[2]uint64{layer, ext}]; ok {
 						_, err = take(later)
 					}
 				}
@@ -253,6 +269,9 @@ func TestSwitch_spatialLayersAreDecodable(t *testing.T) {
 		"VP9, key":            {vp9: true, keyMode: true},
 		"VP9":                 {vp9: true, pauses: true},
 		"VP9, reordered":      {vp9: true, keyMode: true, reorder: 12},
+		"two streams":         {streams: 2, keyMode: true},
+		"VP9, three streams":  {streams: 3, vp9: true, pauses: true},
+		"streams, reordered":  {streams: 3, reorder: 20, pauses: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var all, changes int
@@ -279,8 +298,9 @@ func TestSwitch_spatialLayersAreDecodable(t *testing.T) {
 func FuzzSwitchSpatial(f *testing.F) {
 	f.Add(uint64(1), uint8(0), uint8(1))
 	f.Add(uint64(3), uint8(9), uint8(6))
+	f.Add(uint64(5), uint8(0), uint8(8+16))
 	f.Fuzz(func(t *testing.T, seed uint64, reorder, flags uint8) {
-		sc := svcScript{seed: seed, reorder: int(reorder % 48), keyMode: flags&1 != 0, vp9: flags&2 != 0, pauses: flags&4 != 0}
+		sc := svcScript{seed: seed, reorder: int(reorder % 48), keyMode: flags&1 != 0, vp9: flags&2 != 0, pauses: flags&4 != 0, streams: int(flags >> 3 & 3)}
 		got, _, err := sc.run()
 		if err == nil {
 			_, err = sc.check(got)

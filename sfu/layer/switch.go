@@ -192,9 +192,7 @@ func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
 		s.nextFrame(p)
 	}
 	if !f.takes(p) {
-		if p.SID < f.sid && p.TID <= f.limit && f.sid != AllLayers {
-			s.skipped |= 1 << p.SID
-		}
+		s.leaveOut(f, p)
 		s.drop()
 		return Out{}, false
 	}
@@ -219,6 +217,13 @@ func (s *Switch) begins(p *packet.Packet) bool {
 		return int64(p.ExtSeq-s.top) > 0
 	}
 	return s.state == switchAtNextKeyFrame && p.Layer == s.target
+}
+
+// leaveOut notes that a layer below the shown one misses a frame.
+func (s *Switch) leaveOut(f *frame, p *packet.Packet) {
+	if p.SID < f.sid && f.sid != AllLayers && p.TID <= f.limit {
+		s.skipped |= 1 << p.SID
+	}
 }
 
 // drop closes the number of the newest packet up.
@@ -359,7 +364,11 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 		if p.TS != f.in {
 			f = s.frames.lookup(p)
 		}
-		if f != nil && f.takes(p) {
+		switch {
+		case f == nil:
+		case !f.takes(p):
+			s.leaveOut(f, p)
+		default:
 			if int32(f.out-s.sent.ts) > 0 { // what came after it was all dropped
 				s.note(f, p)
 			}

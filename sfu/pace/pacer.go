@@ -25,7 +25,7 @@ const (
 	MaxQueue = 1024
 
 	// firstQueue is the queue's first size; it doubles as needed up to MaxQueue.
-	firstQueue = 64
+	firstQueue = 16
 	// Factor is how much faster than the budget the queue drains. The budget is for the average; key frames are several
 	// times a frame and are wanted soon.
 	factor = 2

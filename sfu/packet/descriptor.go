@@ -69,6 +69,10 @@ func (d *Descriptor) SpatialLayers() int {
 	return 1
 }
 
+// NeedsDependencies reports that only the dependency descriptor tells the spatial layers of the stream apart, as in AV1: a receiver that
+// does not take the extension sees one frame where a picture has several.
+func (d *Descriptor) NeedsDependencies() bool { return d.codec == AV1 && d.dd.known }
+
 // Resolution returns the size in pixels of a spatial layer of the stream, from its dependency structure or its VP9 scalability
 // structure. ok is false when there is none or it does not say.
 func (d *Descriptor) Resolution(sid uint8) (w, h uint16, ok bool) {

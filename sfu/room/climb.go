@@ -23,8 +23,8 @@ const (
 	headroomMax = 3
 	forgive     = 2 * time.Minute
 
-	// repairLeast and repairMost bound the part of an estimate that is for retransmissions.
-	repairLeast = 0.1
+	// repairParts is how many parts of an estimate are one for retransmissions, repairMost what they may take of what arrives.
+	repairParts = 10
 	repairMost  = 1.0 / 3
 )
 
@@ -36,6 +36,7 @@ type climb struct {
 	rose    time.Time    // last rise, zero if it proved itself
 	wait    time.Duration
 	blocked time.Time // no rise before
+	tried   bool      // a rise has failed before
 	failed  int       // rises, 0 to headroomMax-headroom
 	failure time.Time // last one, or when the last but one was forgiven
 }
@@ -78,7 +79,10 @@ func (c *climb) lowered(now time.Time) {
 	if c.rose.IsZero() || now.Sub(c.rose) > max(trial, c.wait) {
 		return
 	}
-	c.failed, c.failure = min(c.failed+1, headroomMax-headroom), now
+	if c.tried { // the first one went by the start rate, a guess
+		c.failed, c.failure = min(c.failed+1, headroomMax-headroom), now
+	}
+	c.tried = true
 	c.wait = min(max(2*c.wait, riseWait), riseWaitMax)
 	c.blocked, c.rose = now.Add(c.wait), time.Time{}
 }
@@ -93,10 +97,11 @@ func (c *climb) settle(now time.Time) {
 	}
 }
 
-// repairBudget returns what retransmissions may take of an estimate: a tenth, and where the path loses more than it can repair
-// with that, twice what is lost, since retransmissions get lost as well.
+// repairBudget returns what retransmissions may take: a tenth of the estimate, and where the path loses more than can be
+// repaired with that, twice what is lost of what is sent, since retransmissions get lost as well.
 func repairBudget(est bwe.Estimate) unit.Bitrate {
-	return unit.Bitrate(min(max(2*est.Loss, repairLeast), repairMost) * float64(est.Keep))
+	lost := unit.Bitrate(min(2*est.Loss, repairMost) * float64(est.Acked))
+	return max(est.Keep/repairParts, min(lost, est.Keep))
 }
 
 // estimate lets time work on a subscriber's estimate, ten times a second.

@@ -40,6 +40,9 @@ func (t *track) ladder(s *slot) (src layer.Source, points [layer.MaxSteps]point)
 		n++
 	}
 	rungs := t.rungs()
+	if st := t.svc(); st != nil && st.desc.NeedsDependencies() && s.peer.ext.DependencyDescriptor == 0 {
+		clear(rungs[1:])
+	}
 	if t.source == SourceScreen {
 		top := -1
 		for i := range rungs {

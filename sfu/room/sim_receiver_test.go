@@ -172,8 +172,8 @@ func (r *receiver) tick() {
 		}
 		r.ask(now)
 		if now.Sub(r.stuck) > giveUp {
-			for r.held[r.next] == nil {
-				r.next++
+			for end := r.goOn(); r.next < end; r.next++ {
+				delete(r.held, r.next)
 				r.lost++
 			}
 			r.open, r.broken, r.needKey = false, true, true
@@ -191,6 +191,20 @@ func (r *receiver) tick() {
 		b := r.stats.Report(now, r.slot.SSRC)
 		s.w.rtcp(s.id, s.delay, &rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{b}})
 	}
+}
+
+// goOn returns where to go on behind a hole: at the first key frame, where there is one, else at the first packet.
+func (r *receiver) goOn() uint64 {
+	var first, key uint64
+	for n, p := range r.held {
+		if first == 0 || n < first {
+			first = n
+		}
+		if err := r.desc.Read(p); err == nil && p.Start && p.Key && (key == 0 || n < key) {
+			key = n
+		}
+	}
+	return max(first, key)
 }
 
 func (r *receiver) ask(now time.Time) {

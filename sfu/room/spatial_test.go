@@ -1,6 +1,7 @@
 package room
 
 import (
+	"encoding/hex"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -164,6 +165,35 @@ func TestRoom_spatialLayersFollowTheWish(t *testing.T) {
 	}
 	if len(rungs) < 4 || !slices.Equal(rungs[len(rungs)-3:], []int8{0, 1, 2}) {
 		t.Errorf("switches to %v", rungs)
+	}
+}
+
+// A receiver without the dependency descriptor could not take the spatial layers of AV1 apart: it gets the lowest.
+func TestRoom_spatialLayersOfAV1NeedTheDescriptor(t *testing.T) {
+	// A key picture's first: S0 to S2 of 320x180 to 1280x720, which refer to each other in key pictures alone.
+	dd, err := hex.DecodeString("c000018002223aa028808249049048404fc02cc09fc059c13fc0b3c0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := &stream{live: true}
+	p := packet.Packet{
+		Raw: append(dd, 0x18, 0x0a), PayloadAt: uint16(len(dd)), PayloadEnd: uint16(len(dd) + 2),
+		DD: packet.Span{Len: uint16(len(dd))}, Codec: packet.AV1, ExtSeq: 1,
+	}
+	if err := st.desc.Read(&p); err != nil {
+		t.Fatal(err)
+	}
+	st.spatial.note(epoch, &st.desc, &p)
+	track := &track{streams: [layer.MaxRungs]*stream{st}}
+	for id, top := range map[uint8]int8{0: 0, 12: 2} {
+		_, points := track.ladder(&slot{peer: &peer{ext: packet.Extensions{DependencyDescriptor: id}}, wish: Wish{Height: 720}})
+		highest := int8(0)
+		for _, p := range points {
+			highest = max(highest, p.rung)
+		}
+		if highest != top {
+			t.Errorf("descriptor %d: rungs up to %d, want %d", id, highest, top)
+		}
 	}
 }
 

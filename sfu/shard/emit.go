@@ -18,6 +18,7 @@ type run struct {
 	rigid       bool   // not to be padded: only packets of this length
 	streams     uint64 // a bit for each SSRC in it, several may share one
 	first, last int32  // plans
+	packets     int
 }
 
 // plan is what becomes of one send: its length, and the next one of its peer or, later, of its run. Indices of plans are one
@@ -31,8 +32,9 @@ type plan struct {
 // is written at once, so that the first peers of a large room do not wait for the last; the rest waits for flush.
 func (s *Shard) emit(now time.Time) {
 	s.address()
-	for _, p := range s.addressed {
-		s.serve(p)
+	s.turn++ // somebody else comes first each time, where the last ones wait or a full buffer takes no more
+	for i, n := 0, len(s.addressed); i < n; i++ {
+		s.serve(s.addressed[(i+s.turn)%n])
 		if s.endpoint.Full() {
 			s.flush()
 		}
@@ -97,8 +99,10 @@ func (s *Shard) serve(p *peer) {
 	sounds := s.sounds
 	for i := range s.runs {
 		r := &s.runs[i]
-		for at := r.first; at != 0; at = s.plans[at-1].next {
-			s.send(p, at, uint8(r.top-s.plans[at-1].size))
+		if s.endpoint.Accepts(p.session, r.packets, r.packets*(int(r.top)+transport.SealOverhead)) {
+			for at := r.first; at != 0; at = s.plans[at-1].next {
+				s.send(p, at, uint8(r.top-s.plans[at-1].size))
+			}
 		}
 		if len(sounds) > 0 && s.plans[sounds[0]-1].size < r.top {
 			s.send(p, sounds[0], 0)
@@ -125,13 +129,14 @@ func (s *Shard) join(at int32, out *room.Send) {
 			r.low, r.top, r.rigid, r.streams = low, top, r.rigid || rigid, r.streams|stream
 			s.plans[r.last-1].next = at
 			r.last = at
+			r.packets++
 			return
 		}
 		if r.streams&stream != 0 {
 			break
 		}
 	}
-	s.runs = append(s.runs, run{low: size, top: size, rigid: rigid, streams: stream, first: at, last: at})
+	s.runs = append(s.runs, run{low: size, top: size, rigid: rigid, streams: stream, first: at, last: at, packets: 1})
 }
 
 // send writes one packet into the outgoing memory and seals it, once.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/pion/rtp"
 
+	"sotto/sfu/packet"
+	"sotto/sfu/room"
 	"sotto/sfu/transport"
 )
 
@@ -119,6 +121,53 @@ func TestEmit_makesPacketsOfAFrameEquallyLong(t *testing.T) {
 			}
 			if !slices.Equal(lengths, tt.want) {
 				t.Errorf("%v became %v, want %v", tt.sizes, lengths, tt.want)
+			}
+		})
+	}
+}
+
+// Packets of several streams share a run where their lengths allow, and none overtakes another of its own stream.
+func TestJoin_mergesStreamsAndKeepsTheirOrder(t *testing.T) {
+	type send struct {
+		ssrc  uint32
+		size  uint16
+		rigid bool
+	}
+	tests := []struct {
+		name  string
+		sends []send
+		want  [][]int // sends by run
+	}{
+		{"two streams in step", []send{{1, 1060, false}, {2, 1058, false}, {1, 1059, false}, {2, 1060, false}}, [][]int{{0, 1, 2, 3}}},
+		{"two sizes", []send{{1, 1060, false}, {2, 500, false}, {1, 1059, false}, {2, 501, false}}, [][]int{{0, 2}, {1, 3}}},
+		{"a stream that changes its size and back", []send{{1, 1060, false}, {1, 400, false}, {1, 1060, false}}, [][]int{{0}, {1}, {2}}},
+		{"another stream may go back", []send{{1, 1060, false}, {1, 400, false}, {2, 1060, false}}, [][]int{{0, 2}, {1}}},
+		{"but not past its own", []send{{2, 1060, false}, {1, 400, false}, {2, 400, false}, {2, 1060, false}}, [][]int{{0}, {1, 2}, {3}}},
+		{"streams that share a bit are taken for one", []send{{1, 1060, false}, {65, 400, false}, {1, 1060, false}}, [][]int{{0}, {1}, {2}}},
+		{"retransmissions are not padded", []send{{3, 1062, true}, {3, 1062, true}, {3, 1061, true}, {1, 1060, false}}, [][]int{{0, 1}, {2}, {3}}},
+		{"nor do they let a run grow", []send{{1, 1060, false}, {3, 1060, true}, {1, 1061, false}}, [][]int{{0, 1}, {2}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &Shard{plans: make([]plan, len(tt.sends))}
+			for i, in := range tt.sends {
+				out := &room.Send{Kind: room.Video, Outgoing: packet.Outgoing{Packet: &packet.Packet{}, SSRC: in.ssrc, RTX: in.rigid}}
+				s.plans[i].size = in.size
+				s.join(int32(i+1), out)
+			}
+			var got [][]int
+			for _, r := range s.runs {
+				var list []int
+				for at := r.first; at != 0; at = s.plans[at-1].next {
+					list = append(list, int(at-1))
+					if size := tt.sends[at-1].size; size > r.top || r.top-size > maxEqualize {
+						t.Errorf("a packet of %d in a run of %d", size, r.top)
+					}
+				}
+				got = append(got, list)
+			}
+			if !slices.EqualFunc(got, tt.want, slices.Equal) {
+				t.Errorf("%v, want %v", got, tt.want)
 			}
 		})
 	}

@@ -7,13 +7,15 @@ import (
 )
 
 // LatencyBuckets is the number of bounds of a Latency.
-const LatencyBuckets = 10
+const LatencyBuckets = 20
 
 // LatencyBounds returns the upper bounds of the buckets, 25 µs to 20 ms; what is above the last is the rest.
 func LatencyBounds() [LatencyBuckets]time.Duration {
 	return [...]time.Duration{
-		25 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
-		time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond,
+		25 * time.Microsecond, 50 * time.Microsecond, 75 * time.Microsecond, 100 * time.Microsecond, 150 * time.Microsecond,
+		200 * time.Microsecond, 300 * time.Microsecond, 400 * time.Microsecond, 500 * time.Microsecond, 700 * time.Microsecond,
+		time.Millisecond, 1500 * time.Microsecond, 2 * time.Millisecond, 2500 * time.Microsecond, 3 * time.Millisecond,
+		4 * time.Millisecond, 5 * time.Millisecond, 7 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond,
 	}
 }
 

@@ -8,9 +8,12 @@ import (
 	"time"
 )
 
-// seeds is how many runs a row takes; one tells a broken build in the short mode.
+// brief reports whether a few runs must do.
+func brief() bool { return testing.Short() || underRace }
+
+// seeds is how many runs a row takes; one tells a broken build.
 func seeds() uint64 {
-	if testing.Short() {
+	if brief() {
 		return 1
 	}
 	return 5
@@ -56,6 +59,19 @@ func switchesPerMinute(v *ViewerResult, from, to time.Duration) float64 {
 	return float64(n) / (to - from).Minutes()
 }
 
+// ourShare returns what a viewer gets beside a TCP flow that runs from 10 s to 70 s, in percent of both.
+func ourShare(r *Result) float64 {
+	ours, n := 0.0, 0
+	for _, l := range r.Viewers[0].Lines {
+		if l.At > 15*time.Second {
+			ours += float64(l.Sent)
+			n++
+		}
+	}
+	ours /= float64(n)
+	return 100 * ours / (ours + float64(r.TCPRate(0, time.Minute)))
+}
+
 func targets() []target {
 	v := func(r *Result) *ViewerResult { return &r.Viewers[0] }
 	const end = DipAt + DipFor
@@ -69,17 +85,7 @@ func targets() []target {
 		{"5 % loss, 3 Mbit/s: frozen in a minute", RandomLoss, "s", 0.5, false, true, func(r *Result) float64 { return seconds(v(r).Frozen(0, time.Minute)) }},
 		{"10 % bursty loss, 100 ms jitter: sound lost", BurstLoss, "%", 0, false, false, func(r *Result) float64 { return 100 * (1 - float64(v(r).AudioReceived)/float64(v(r).AudioSent)) }},
 		{"10 % bursty loss, 100 ms jitter: frozen in a minute", BurstLoss, "s", 0, false, false, func(r *Result) float64 { return seconds(v(r).Frozen(0, time.Minute)) }},
-		{"TCP competitor, 3 Mbit/s: our share", Competitor, "%", 20, true, false, func(r *Result) float64 {
-			ours, n := 0.0, 0
-			for _, l := range v(r).Lines {
-				if l.At > 15*time.Second {
-					ours += float64(l.Sent)
-					n++
-				}
-			}
-			ours /= float64(n)
-			return 100 * ours / (ours + float64(r.TCPRate(0, time.Minute)))
-		}},
+		{"TCP competitor, 3 Mbit/s: our share", Competitor, "%", 20, true, false, ourShare},
 		{"steady 3 Mbit/s: frozen", Steady, "s", 0, false, false, func(r *Result) float64 { return seconds(v(r).Frozen(0, time.Minute)) }},
 		{"steady 3 Mbit/s: layer switches a minute", Steady, "", 2, false, false, func(r *Result) float64 { return switchesPerMinute(v(r), 5*time.Second, time.Minute) }},
 		{"standing queue after convergence, p95, 3 Mbit/s", Steady, "ms", 60, false, false, func(r *Result) float64 { return standing(v(r), 10*time.Second, time.Minute) }},

@@ -28,6 +28,9 @@ const (
 	// 250 kB at 1 Gbit/s, and less than what others notice. Beyond it the rest
 	// of the batch is dropped.
 	fullBufferWait = 2 * time.Millisecond
+	// fullBufferPause is how long nothing waits after a wait in vain: a
+	// shard spends a sixth of its time waiting at most.
+	fullBufferPause = 10 * time.Millisecond
 )
 
 // controlOut is the control message of UDP_SEGMENT: a cmsghdr, a uint16 and
@@ -51,6 +54,7 @@ type sender struct {
 	path     atomic.Uint32 // a SendPath
 	inet6    bool          // family of the socket
 	refusals int           // in a row
+	patience time.Time     // until then a full buffer is not waited for
 
 	headers [sendMessages]mmsghdr
 	iovecs  [sendMessages]unix.Iovec

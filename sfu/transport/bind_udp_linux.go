@@ -134,13 +134,22 @@ func (b *udpBind) WriteBatch(runs []Run) (int, error) {
 	return s.sent, nil
 }
 
-// waitAndPush is for a full buffer, which is rare enough to set a timer.
+// waitAndPush is for a full buffer, which is rare enough to set a timer. After
+// a wait in vain it gives up at once for a while: a fan-out is many writes, and
+// what is received must not wait for all of them.
 func (b *udpBind) waitAndPush() error {
-	b.sender.waits.Add(1)
-	if err := b.conn.SetWriteDeadline(time.Now().Add(fullBufferWait)); err != nil {
+	s, now := &b.sender, time.Now()
+	s.waits.Add(1)
+	if now.Before(s.patience) {
+		return nil
+	}
+	if err := b.conn.SetWriteDeadline(now.Add(fullBufferWait)); err != nil {
 		return err
 	}
 	err := b.raw.Write(b.push)
+	if s.at < s.n {
+		s.patience = time.Now().Add(fullBufferPause)
+	}
 	return errors.Join(err, b.conn.SetWriteDeadline(time.Time{}))
 }
 

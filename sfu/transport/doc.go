@@ -49,13 +49,15 @@
 //
 // A run that is refused for its destination's sake (EINVAL or EMSGSIZE: a small
 // MTU) goes out datagram by datagram and the path stays. A full buffer is waited
-// for 2 ms, then the rest of the batch is dropped and counted.
+// for 2 ms, then the rest of the batch is dropped and counted, and for 10 ms
+// nothing is waited for.
 //
 // A run begins at a longer datagram and ends at a shorter one, so the shard
 // pads the packets of a frame to one length and writes audio behind video.
 //
-// What hurt: a write that the scheduler may take for a blocking one (see
-// sender.write). What does not help: io_uring, which costs what sendmmsg does.
+// Both system calls are raw ones that never wait: see sender.write and
+// receiver.read for what any other costs. What does not help: io_uring, which
+// costs what sendmmsg does.
 //
 // Addresses, keys, ufrags and passwords are never logged: the package has no
 // logger, it counts.

@@ -105,6 +105,23 @@ func (e *Endpoint) Send(id SessionID, data []byte, segment int) {
 	}
 }
 
+// Accepts reports whether the session's current path takes so many packets of
+// video, of so many bytes sealed in all, and counts them as dropped where it
+// does not: an ICE-TCP connection that is slower than its traffic. So a frame
+// is left out as a whole, before it costs anything.
+func (e *Endpoint) Accepts(id SessionID, packets, bytes int) bool {
+	s := e.session(id)
+	if s == nil {
+		return true // Send counts it
+	}
+	to := s.current()
+	if to == nil || to.stream == nil || to.stream.fits(packets, bytes) {
+		return true
+	}
+	e.stats.Drops[DropStreamQueue] += uint64(packets)
+	return false
+}
+
 func (e *Endpoint) sendStream(c *StreamConn, data []byte) {
 	if !c.send(data) {
 		e.drop(DropStreamQueue)

@@ -75,6 +75,14 @@ func (c *StreamConn) approve() {
 	_ = c.conn.SetReadDeadline(time.Time{})
 }
 
+// fits reports whether the queue takes so many packets of so many bytes in all
+// and keeps an eighth of its room: that is for sound and reports. Any goroutine.
+func (c *StreamConn) fits(packets, bytes int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed && len(c.queue)+packets*frameHeaderLen+bytes <= c.limit-c.limit/8
+}
+
 // send queues one packet. It reports false, and drops the whole packet, when
 // the connection is slower than its traffic or closed. Any goroutine.
 func (c *StreamConn) send(packet []byte) bool {

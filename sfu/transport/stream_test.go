@@ -197,6 +197,32 @@ func TestStream_staysAfterCheck(t *testing.T) {
 	})
 }
 
+// Video leaves room for sound in the queue of a slow connection, and is refused as a whole; UDP takes everything.
+func TestAccepts_keepsRoomForSound(t *testing.T) {
+	withStreams(t, Limits{StreamQueue: 8_000}, func(t *testing.T, s *shard, l *pipeListener, cfg OpenConfig, id SessionID) {
+		s.do(func() {
+			if !s.e.Accepts(id, 6, 1<<20) {
+				t.Error("refused without a path")
+			}
+		})
+		c := l.dial("198.51.100.1")
+		go func() { _, _ = c.Write(frame(nominating(cfg))) }()
+		b := make([]byte, 1500)
+		if _, err := readFrame(bufio.NewReader(c), b); err != nil {
+			t.Fatal(err)
+		}
+		s.do(func() {
+			if !s.e.Accepts(id, 6, 6_900) || s.e.Accepts(id, 6, 7_000) {
+				t.Error("an eighth is for sound")
+			}
+			s.e.Send(id, make([]byte, 7_500), 0)
+		})
+		if n := s.drops(DropStreamQueue); n != 6 {
+			t.Errorf("%d of 6 counted", n)
+		}
+	})
+}
+
 // A peer that reads slowly loses whole packets and holds up nobody; one that stops reading is closed.
 func TestStream_boundedQueue(t *testing.T) {
 	withStreams(t, Limits{StreamQueue: 10_000}, func(t *testing.T, s *shard, l *pipeListener, cfg OpenConfig, id SessionID) {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,11 +39,14 @@ func measure(t *testing.T) usage {
 }
 
 // TestChurn_leavesNothingBehind has participants join and leave over real sockets, service, node and participants in this
-// process: goroutines and files end where they were, and the heap within 2 MB.
+// process: goroutines and files end where they were, and the heap within 2 MB. SOTTO_CHURN_CYCLES sets how many come and go.
 func TestChurn_leavesNothingBehind(t *testing.T) {
 	cycles := 2000
 	if testing.Short() || raceEnabled {
 		cycles = 100
+	}
+	if n, err := strconv.Atoi(os.Getenv("SOTTO_CHURN_CYCLES")); err == nil {
+		cycles = n
 	}
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

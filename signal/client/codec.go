@@ -60,13 +60,15 @@ func registerVideo(media *webrtc.MediaEngine, known []sframe.Codec) error {
 
 // codecOf returns the codec of a payload type; 0 for none of ours.
 func codecOf(pt uint8) sframe.Codec {
-	if pt == payloadOpus {
+	switch pt {
+	case payloadOpus:
 		return sframe.Opus
-	}
-	for _, f := range videoFormats() {
-		if uint8(f.pt) == pt {
-			return f.codec
-		}
+	case payloadVP8:
+		return sframe.VP8
+	case payloadVP9:
+		return sframe.VP9
+	case payloadAV1:
+		return sframe.AV1
 	}
 	return 0
 }

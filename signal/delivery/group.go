@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"crypto/subtle"
+	"errors"
 	"time"
 
 	"sotto/signal/protocol"
@@ -44,14 +45,18 @@ type Group struct {
 	key     []byte
 	log     Log
 	conns   map[protocol.ConnID]*conn
-	members int
+	members int                        // member connections
+	lost    int                        // of them
 	hostTag [protocol.HostTagSize]byte // of the group that is there
 	claims  *claims                    // nil: it is known where the group stands
 }
 
 // conn is a connection in the room.
 type conn struct {
-	member      bool
+	member bool
+	// lost: a member connection that has asked to be added (again) since its
+	// last commit or welcome. It may be out of step with the others.
+	lost        bool
 	keyPackages rate.Bucket
 	commits     rate.Bucket
 }
@@ -96,23 +101,32 @@ func (g *Group) Join(id protocol.ConnID) {
 	}
 }
 
-// Leave notes that a connection has left the room. It reports true when it was
-// the last member connection, with which the group is forgotten.
+// Leave notes that a connection has left the room. It reports true when the
+// group went with it: no member connection is left that could commit.
 func (g *Group) Leave(id protocol.ConnID) (forgotten bool) {
 	c := g.conns[id]
 	if c == nil {
 		return false
 	}
+	g.dismiss(c)
 	delete(g.conns, id)
-	if !c.member {
+	return g.forgetDead()
+}
+
+// forgetDead forgets a group of which no member connection is left, or only
+// lost ones: nobody would ever add them again.
+func (g *Group) forgetDead() bool {
+	at := g.Position()
+	if at == nil || g.lost < g.members {
 		return false
 	}
-	if g.members--; g.members > 0 || g.claims != nil {
+	if _, err := g.log.Move(at, nil); err != nil {
 		return false
 	}
-	at := g.log.Position()
-	_, err := g.log.Move(at, nil)
-	return at != nil && err == nil
+	for _, c := range g.conns {
+		g.dismiss(c)
+	}
+	return true
 }
 
 // Create makes the room's group, if there is none, with the sender as its first
@@ -136,7 +150,9 @@ func (g *Group) Create(h protocol.EnvelopeHeader, envelope []byte) (seq uint64, 
 	return seq, Accepted
 }
 
-// KeyPackage lets a key package for the room's group through.
+// KeyPackage lets a key package for the room's group through. A member
+// connection that sends one has lost the group; with the last one that the
+// others have not lost it is forgotten.
 func (g *Group) KeyPackage(now time.Time, h protocol.EnvelopeHeader, envelope []byte) (seq uint64, _ Refusal) {
 	sender := g.conns[h.From]
 	switch at := g.log.Position(); {
@@ -154,6 +170,11 @@ func (g *Group) KeyPackage(now time.Time, h protocol.EnvelopeHeader, envelope []
 	seq, err := g.log.Append(envelope)
 	if err != nil {
 		return 0, LogFailed
+	}
+	if sender.member && !sender.lost {
+		sender.lost = true
+		g.lost++
+		g.forgetDead()
 	}
 	return seq, Accepted
 }
@@ -187,6 +208,7 @@ func (g *Group) Commit(now time.Time, h protocol.EnvelopeHeader, commit, welcome
 	if err != nil {
 		return 0, refusalOf(err, StaleSlot)
 	}
+	g.admit(sender)
 	for _, id := range admits {
 		if c := g.conns[id]; c != nil {
 			g.admit(c)
@@ -204,16 +226,27 @@ func (g *Group) App(envelope []byte) (seq uint64, _ Refusal) {
 	return seq, Accepted
 }
 
+// admit makes a member connection that has not lost the group.
 func (g *Group) admit(c *conn) {
-	if !c.member {
-		c.member = true
-		g.members++
+	g.dismiss(c)
+	c.member = true
+	g.members++
+}
+
+// dismiss undoes admit.
+func (g *Group) dismiss(c *conn) {
+	if c.member {
+		g.members--
 	}
+	if c.lost {
+		g.lost--
+	}
+	c.member, c.lost = false, false
 }
 
 // refusalOf tells a lost race from a log that failed.
 func refusalOf(err error, moved Refusal) Refusal {
-	if err == ErrMoved {
+	if errors.Is(err, ErrMoved) {
 		return moved
 	}
 	return LogFailed

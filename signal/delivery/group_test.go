@@ -148,6 +148,59 @@ func TestLeave_lastMemberTakesTheGroup(t *testing.T) {
 	}
 }
 
+// TestKeyPackage_ofEveryMember: when nobody is left that could add the others,
+// the group is forgotten, so that somebody makes a new one.
+func TestKeyPackage_ofEveryMember(t *testing.T) {
+	lose := func(g *Group, n byte) {
+		t.Helper()
+		h := protocol.EnvelopeHeader{Type: protocol.EnvelopeKP, GroupInstance: groupOf(1), From: connOf(n)}
+		if _, refused := g.KeyPackage(start, h, nil); refused != Accepted {
+			t.Fatal(refused)
+		}
+	}
+	three := func() *Group {
+		g := groupWith(t, 4)
+		g.Commit(start, commit(connOf(0), groupOf(1), 0), nil, []byte("w"), []protocol.ConnID{connOf(1), connOf(2)})
+		return g
+	}
+	g := three()
+	lose(g, 3) // no member connection
+	lose(g, 0)
+	lose(g, 0)
+	lose(g, 1)
+	if g.Position() == nil {
+		t.Fatal("forgotten while one is left")
+	}
+	lose(g, 2)
+	if g.Position() != nil || g.members != 0 || g.lost != 0 || g.IsMember(connOf(0)) {
+		t.Errorf("stands at %+v with %d member connections", g.Position(), g.members)
+	}
+	if _, refused := g.Create(create(connOf(3), groupOf(2), protocol.ConnID{1}), nil); refused != Accepted {
+		t.Errorf("a new group: %q", refused)
+	}
+
+	// Who commits, or is added again, has the group.
+	g = three()
+	lose(g, 0)
+	lose(g, 1)
+	g.Commit(start, commit(connOf(1), groupOf(1), 1), nil, []byte("w"), []protocol.ConnID{connOf(0)})
+	lose(g, 2)
+	if g.lost != 1 || g.members != 3 || g.Position() == nil {
+		t.Errorf("%d of %d have lost it", g.lost, g.members)
+	}
+
+	// The one that has not lost it leaves.
+	g = three()
+	lose(g, 0)
+	lose(g, 1)
+	if !g.Leave(connOf(2)) || g.Position() != nil {
+		t.Error("kept for those who have lost it")
+	}
+	if g.Leave(connOf(0)) {
+		t.Error("forgotten twice")
+	}
+}
+
 func TestKeyPackage_rate(t *testing.T) {
 	g := groupWith(t, 2)
 	h := protocol.EnvelopeHeader{Type: protocol.EnvelopeKP, GroupInstance: groupOf(1), From: connOf(1)}
@@ -197,7 +250,7 @@ func TestGroup_anyInterleaving(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		const people = 6
 		g := New(testRoom, testKey, NewMemory(0))
-		var there, member [people]bool
+		var there, member, lost [people]bool
 		var seen [people]Position // what each believes
 		type accepted struct {
 			group protocol.GroupInstance
@@ -229,10 +282,13 @@ func TestGroup_anyInterleaving(t *testing.T) {
 			case 1:
 				if there[i] && random.IntN(4) == 0 {
 					was := member[i]
-					there[i], member[i] = false, false
-					forgotten := g.Leave(id)
-					if last := was && !slices.Contains(member[:], true); last != forgotten || forgotten != (was && g.Position() == nil) {
-						t.Fatalf("seed %d: forgotten %v with members %v", seed, forgotten, member)
+					there[i], member[i], lost[i] = false, false, false
+					dead := was && member == lost
+					if forgotten := g.Leave(id); dead != forgotten || forgotten != (was && g.Position() == nil) {
+						t.Fatalf("seed %d: forgotten %v with members %v, lost %v", seed, forgotten, member, lost)
+					}
+					if dead {
+						member, lost = [people]bool{}, [people]bool{}
 					}
 				}
 			case 2:
@@ -250,6 +306,22 @@ func TestGroup_anyInterleaving(t *testing.T) {
 					}
 					groups[h.GroupInstance], member[i] = true, true
 					count(seq, 1)
+				}
+			case 3:
+				at := g.Position()
+				seq, refused := g.KeyPackage(now, protocol.EnvelopeHeader{GroupInstance: seen[i].Group, From: id}, nil)
+				if refused != Accepted {
+					continue
+				}
+				if at == nil || at.Group != seen[i].Group || !there[i] {
+					t.Fatalf("seed %d: key package for %+v at %+v", seed, seen[i], at)
+				}
+				count(seq, 1)
+				if lost[i] = member[i]; member == lost {
+					member, lost = [people]bool{}, [people]bool{}
+				}
+				if (g.Position() == nil) != (member == [people]bool{}) {
+					t.Fatalf("seed %d: stands at %+v with members %v", seed, g.Position(), member)
 				}
 			default:
 				var list []protocol.ConnID
@@ -281,9 +353,10 @@ func TestGroup_anyInterleaving(t *testing.T) {
 					n = 2
 				}
 				count(seq, n)
+				lost[i] = false
 				for j := range people {
 					if slices.Contains(list, connOf(byte(j))) && there[j] {
-						member[j] = true
+						member[j], lost[j] = true, false
 					}
 				}
 			}

@@ -11,7 +11,7 @@
 //     PrivateMessage: commits with a PSK are PublicMessages.
 //   - It derives the commit secret from a path secret of the root even when the
 //     root is not in the filtered direct path of the committer, against RFC 9420
-//     7.4: the left half of the tree is never emptied.
+//     12.4.1: the left half of the tree is never emptied.
 //   - It does not see that it was removed when a member that is added in the same
 //     commit gets its leaf: then it is not shown the commit.
 //   - It sends a commit with nothing but GroupContextExtensions without an update

@@ -43,6 +43,10 @@ type options struct {
 	serve     bool
 	inProcess bool
 	compare   bool
+	disturb   bool
+	suite     bool
+	only      string
+	dir       string
 	rounds    int
 	setup     setup
 }
@@ -67,10 +71,15 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.setup.shards, "shards", 1, "shards of the server that is started")
 	fs.StringVar(&o.setup.offload, "socket-offload", "auto", "what its sockets ask of the kernel: auto, sendmmsg or off")
 	fs.BoolVar(&o.compare, "compare", false, "measure the scenario with each socket path, with a naive pion forwarder and against the floor, and print ratios")
-	fs.IntVar(&o.rounds, "rounds", 3, "rounds of -compare, whose medians it prints")
+	fs.BoolVar(&o.disturb, "disturb", false, "measure what others notice of junk at the media port and of a viewer that does not read")
+	fs.BoolVar(&o.suite, "suite", false, "measure all scenarios with the naive forwarder and the floor and print a table")
+	fs.StringVar(&o.only, "only", "", "of -suite: the scenarios whose name holds this `word`")
+	fs.StringVar(&o.dir, "out", "", "of -suite: write suite.txt and suite.svg into this `directory` too")
+	fs.IntVar(&o.rounds, "rounds", 3, "rounds of -compare and -suite, whose medians they print")
 	fs.BoolVar(&o.setup.naive, "naive", false, "start the naive pion forwarder in place of the server")
-	fs.StringVar(&o.setup.floor, "floor", "", "with -serve: send to these `addresses` instead of serving")
+	fs.BoolVar(&o.setup.floor, "floor", false, "with -serve: send to the addresses of the first line of input instead of serving")
 	fs.StringVar(&o.setup.profile, "cpuprofile", "", "write a CPU profile of the server process to `file`")
+	fs.StringVar(&o.setup.memory, "memprofile", "", "write a heap profile of the server process at the end of the measurement to `file`")
 	fs.IntVar(&o.setup.cpu, "cpu", -1, "pin the server process to this `core` and keep everybody else off it; -1 is all (Linux)")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	fs.BoolVar(&o.serve, "serve", false, "be the server of another bench process: reads commands from standard input")
@@ -92,8 +101,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("%w: neither video nor audio", errUsage)
 	case s.Rooms < 1 || s.Publishers < 1 || s.Subscribers < 0 || s.Publishers+s.Subscribers > 255:
 		return o, fmt.Errorf("%w: 1 to 255 participants in a room, at least one publisher", errUsage)
-	case s.Publishers > 49:
-		return o, fmt.Errorf("%w: at most 49 publishers in a room", errUsage)
+	case s.Publishers > 50:
+		return o, fmt.Errorf("%w: at most 50 publishers in a room", errUsage)
 	case s.Duration <= 0 || o.rounds < 1 || s.Joins < 1 || o.setup.shards < 1 || s.KbitPerSec < 10:
 		return o, fmt.Errorf("%w: durations, rates and counts are positive", errUsage)
 	}
@@ -112,28 +121,21 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	if o.serve {
 		return serve(ctx, o.setup, os.Stdin, stdout)
 	}
-	if o.setup.cpu >= 0 {
-		if err := keepOff(o.setup.cpu); err != nil {
-			return err
-		}
+	if o.suite {
+		return runSuite(ctx, o, stdout, os.Stderr)
+	}
+	if o.disturb {
+		return disturb(ctx, o, stdout)
 	}
 	if o.compare {
 		return compare(ctx, o, stdout)
 	}
-	var target server
-	switch {
-	case o.url != "":
-		target = &running{address: o.url, pid: o.pid}
-	case o.inProcess:
-		target, err = startHere(o.setup)
-	default:
-		target, err = startChild(o.setup)
-	}
+	target, err := o.target()
 	if err != nil {
 		return err
 	}
 	defer target.close()
-	result, err := measure(ctx, o.scenario, target)
+	result, err := measure(ctx, o.scenario, o.setup.cpu, target)
 	if err != nil {
 		return err
 	}
@@ -143,6 +145,17 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		return e.Encode(result)
 	}
 	return result.print(stdout)
+}
+
+// target is the server to be measured.
+func (o *options) target() (server, error) {
+	switch {
+	case o.url != "":
+		return &running{address: o.url, pid: o.pid}, nil
+	case o.inProcess:
+		return startHere(o.setup)
+	}
+	return startChild(o.setup)
 }
 
 func (s *Scenario) synthetic() *client.Synthetic {

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -130,6 +129,27 @@ func TestRun_measuresTheNaiveForwarder(t *testing.T) {
 	}
 }
 
+// TestDisturb_harmsNobody runs the phases: nobody else loses a packet, and the junk is counted by name. Latencies are for who
+// runs it by hand.
+func TestDisturb_harmsNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	var out bytes.Buffer
+	if err := Run(t.Context(), strings.Fields("-in-process -disturb -subscribers 3 -duration 500ms -rate 300"), &out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 5 || !strings.Contains(lines[2], "unknown_address:") || !strings.Contains(lines[2], "stun_malformed:") {
+		t.Fatalf("%s", &out)
+	}
+	for _, line := range lines[1:] {
+		if !strings.Contains(line, " lost 0 ") {
+			t.Errorf("%s", line)
+		}
+	}
+}
+
 func TestCompare_takesOneScenarioOnly(t *testing.T) {
 	for _, args := range []string{"-meeting 5", "-audio", "-video clip", "-rate 300", "-publishers 2", "-subscribers 0"} {
 		if err := Run(t.Context(), strings.Fields("-compare "+args), io.Discard); !errors.Is(err, errUsage) {
@@ -145,29 +165,57 @@ func TestFloorSource_sealsEveryPacketOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	f, err := newFloorSource([]netip.AddrPort{conn.LocalAddr().(*net.UDPAddr).AddrPort()}, framePackets)
+	s := Scenario{Rooms: 1, Publishers: 1, Subscribers: 1, Video: "synthetic", KbitPerSec: compareKbit}
+	f, err := newFloorSource(s.load([]string{conn.LocalAddr().String()}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.bind.Close()
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	b := make([]byte, 2048)
+	const packets = 6 // 6,250 bytes
 	for frame := range 3 {
-		if err := f.frame(); err != nil {
+		if err := f.burst(0); err != nil {
 			t.Fatal(err)
 		}
-		for i := range framePackets {
+		for i := range packets {
 			n, _, err := conn.ReadFromUDPAddrPort(b)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if seq := binary.BigEndian.Uint16(b[2:]); n != floorPacket+16 || int(seq) != frame*framePackets+i {
+			if seq := binary.BigEndian.Uint16(b[2:]); n != floorVideo+16 || int(seq) != frame*packets+i {
 				t.Errorf("frame %d, packet %d: %d bytes, number %d", frame, i, n, seq)
 			}
 		}
 	}
-	if f.sent.Load() != 3*framePackets {
+	if f.sent.Load() != 3*packets {
 		t.Errorf("%d sent", f.sent.Load())
+	}
+}
+
+// TestLoad_isWhatTheScenarioForwards compares packets per second.
+func TestLoad_isWhatTheScenarioForwards(t *testing.T) {
+	for _, tt := range []struct {
+		s    Scenario
+		want float64
+	}{
+		{Scenario{Rooms: 1, Publishers: 1, Subscribers: 100, Video: "synthetic", KbitPerSec: 1500}, 18_000},
+		{Scenario{Rooms: 1, Publishers: 10, Meeting: true, Video: "synthetic", KbitPerSec: 1500, Audio: true}, 90 * (180 + 50)},
+		{Scenario{Rooms: 20, Publishers: 5, Meeting: true, Video: "synthetic", KbitPerSec: 250}, 20 * 20 * 30},
+		{Scenario{Rooms: 1, Publishers: 50, Meeting: true, Video: "none", Audio: true}, 50 * 49 * 50},
+	} {
+		sum, receivers := 0.0, tt.s.Rooms*tt.s.receivers()
+		for _, f := range tt.s.load(make([]string, receivers)).Flows {
+			for _, i := range f.To {
+				if i < 0 || i >= receivers {
+					t.Fatalf("%+v: receiver %d of %d", tt.s, i, receivers)
+				}
+			}
+			sum += f.PerSecond * float64(f.Packets*len(f.To))
+		}
+		if sum != tt.want {
+			t.Errorf("%+v: %.0f packets/s, want %.0f", tt.s, sum, tt.want)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // What a synthetic publisher sends at the rate of the comparison, and so what the floor sends.
 const (
 	framesPerSecond = 30
-	framePackets    = 6
+	maxPayload      = 1060
 	compareKbit     = 1500
 )
 
@@ -103,7 +103,7 @@ func measureChild(ctx context.Context, s Scenario, setup setup) (*Result, error)
 		return nil, err
 	}
 	defer target.close()
-	return measure(ctx, s, target)
+	return measure(ctx, s, setup.cpu, target)
 }
 
 func median(d []time.Duration) time.Duration {

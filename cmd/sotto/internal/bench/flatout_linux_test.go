@@ -16,6 +16,9 @@ import (
 	"sotto/sfu"
 )
 
+// framePackets is how many packets a frame of the flat-out benchmarks has.
+const framePackets = 6
+
 // gate is a socket whose reader can be stopped.
 type gate struct {
 	net.PacketConn

@@ -11,38 +11,108 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/srtp/v3"
-	"golang.org/x/sys/unix"
-
 	"sotto/sfu/transport"
 )
 
-// floorPacket is the length of a packet before sealing, as the forwarder's are in the same run.
-const floorPacket = 1072
+// Sizes of packets before sealing, as the forwarder's are in the same run.
+const (
+	floorVideo = 1072
+	floorAudio = 140
+)
 
-// floorSource makes what a forwarder cannot avoid, and nothing else: at each frame it seals the packets for each destination
-// into a slab and writes all of them as one message per destination.
-type floorSource struct {
-	bind    transport.Bind
-	seal    *srtp.Context
-	slabs   [][]byte
-	runs    []transport.Run
-	packets int // of a frame
-	seq     uint16
-	sent    atomic.Uint64
+// flow is what one publisher sends: so many packets at once, to everybody else in its room.
+type flow struct {
+	PerSecond float64 `json:"per_second"`
+	Packets   int     `json:"packets"`
+	Bytes     int     `json:"bytes"`
+	To        []int   `json:"to"` // indices of addresses
 }
 
-func newFloorSource(destinations []netip.AddrPort, packets int) (*floorSource, error) {
+// floorLoad is what the floor's process is told.
+type floorLoad struct {
+	Addresses []string `json:"addresses"`
+	Flows     []flow   `json:"flows"`
+}
+
+// load is what a forwarder of the scenario has to send.
+func (s *Scenario) load(addresses []string) floorLoad {
+	l := floorLoad{Addresses: addresses}
+	receivers := s.receivers()
+	for room := range s.Rooms {
+		for p := range s.Publishers {
+			var to []int
+			for i := range receivers {
+				if !s.Meeting || i != p {
+					to = append(to, room*receivers+i)
+				}
+			}
+			if s.Video != "none" {
+				packets := max(1, (s.KbitPerSec*1000/8/framesPerSecond+maxPayload-1)/maxPayload)
+				l.Flows = append(l.Flows, flow{framesPerSecond, packets, floorVideo, to})
+			}
+			if s.Audio {
+				l.Flows = append(l.Flows, flow{50, 1, floorAudio, to})
+			}
+		}
+	}
+	return l
+}
+
+// receivers is how many of a room receive.
+func (s *Scenario) receivers() int {
+	if s.Meeting {
+		return s.Publishers
+	}
+	return s.Subscribers
+}
+
+// floorSource makes what a forwarder cannot avoid, and nothing else: it seals the packets for each destination into a slab and
+// writes all of them as one message per destination.
+type floorSource struct {
+	bind  transport.Bind
+	seal  *srtp.Context
+	slab  []byte
+	runs  []transport.Run
+	flows []floorFlow
+	sent  atomic.Uint64
+}
+
+type floorFlow struct {
+	flow
+	to  []netip.AddrPort
+	seq uint16
+	due time.Time
+}
+
+func newFloorSource(load floorLoad) (*floorSource, error) {
+	f := &floorSource{}
+	addresses := make([]netip.AddrPort, len(load.Addresses))
+	for i, word := range load.Addresses {
+		a, err := netip.ParseAddrPort(word)
+		if err != nil {
+			return nil, fmt.Errorf("%w: address of a sink", errUsage)
+		}
+		addresses[i] = a
+	}
+	for _, l := range load.Flows {
+		own := floorFlow{flow: l}
+		for _, i := range l.To {
+			own.to = append(own.to, addresses[i])
+		}
+		f.flows = append(f.flows, own)
+		if n := l.Packets * (l.Bytes + transport.SealOverhead) * len(l.To); n > len(f.slab) {
+			f.slab = make([]byte, n)
+		}
+	}
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, err
 	}
-	f := &floorSource{packets: packets}
 	if f.bind, err = transport.NewUDPBind(conn, transport.OffloadAuto); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -51,77 +121,86 @@ func newFloorSource(destinations []netip.AddrPort, packets int) (*floorSource, e
 	if f.seal, err = srtp.CreateContext(key, salt, srtp.ProtectionProfileAeadAes128Gcm); err != nil {
 		return nil, errors.Join(err, f.bind.Close())
 	}
-	size := floorPacket + transport.SealOverhead
-	for _, to := range destinations {
-		slab := make([]byte, packets*size)
-		f.slabs = append(f.slabs, slab)
-		f.runs = append(f.runs, transport.Run{Data: slab, Segment: size, To: to})
-	}
 	return f, nil
 }
 
-// frame sends one frame to everybody.
-func (f *floorSource) frame() error {
-	size := floorPacket + transport.SealOverhead
-	for i, slab := range f.slabs {
-		for k := range f.packets {
-			b := slab[k*size : k*size+floorPacket : (k+1)*size]
+// burst sends what flow i sends at once to everybody.
+func (f *floorSource) burst(i int) error {
+	l := &f.flows[i]
+	size := l.Bytes + transport.SealOverhead
+	f.runs = f.runs[:0]
+	slab := f.slab
+	for k, to := range l.to {
+		data := slab[:l.Packets*size]
+		slab = slab[len(data):]
+		for n := range l.Packets {
+			b := data[n*size : n*size+l.Bytes : (n+1)*size]
 			b[0], b[1] = 0x80, 96
-			binary.BigEndian.PutUint16(b[2:], f.seq+uint16(k))
-			binary.BigEndian.PutUint32(b[8:], uint32(i+1)) // a stream each
+			binary.BigEndian.PutUint16(b[2:], l.seq+uint16(n))
+			binary.BigEndian.PutUint32(b[8:], uint32(i)<<16|uint32(k+1)) // a stream each
 			if _, err := f.seal.EncryptRTP(b, b, nil); err != nil {
 				return err
 			}
 		}
+		f.runs = append(f.runs, transport.Run{Data: data, Segment: size, To: to})
 	}
-	f.seq += uint16(f.packets)
+	l.seq += uint16(l.Packets)
 	n, err := f.bind.WriteBatch(f.runs)
 	f.sent.Add(uint64(n))
 	return err
 }
 
-// serveFloor is the floor's process: it sends frames until in ends and answers each line with a usage.
-func serveFloor(ctx context.Context, setup setup, in io.Reader, out io.Writer) error {
-	var destinations []netip.AddrPort
-	for _, word := range strings.Split(setup.floor, ",") {
-		a, err := netip.ParseAddrPort(word)
-		if err != nil {
-			return fmt.Errorf("%w: -floor %q", errUsage, word)
-		}
-		destinations = append(destinations, a)
+// run sends every flow at its times, spread over their intervals, until ctx ends.
+func (f *floorSource) run(ctx context.Context) {
+	begin := time.Now()
+	for i := range f.flows {
+		f.flows[i].due = begin.Add(time.Duration(float64(i) / float64(len(f.flows)) * float64(time.Second) / f.flows[i].PerSecond))
 	}
-	f, err := newFloorSource(destinations, framePackets)
+	for ctx.Err() == nil {
+		next := 0
+		for i := range f.flows {
+			if f.flows[i].due.Before(f.flows[next].due) {
+				next = i
+			}
+		}
+		if pause(ctx, time.Until(f.flows[next].due)) != nil {
+			return
+		}
+		_ = f.burst(next)
+		f.flows[next].due = f.flows[next].due.Add(time.Duration(float64(time.Second) / f.flows[next].PerSecond))
+	}
+}
+
+// serveFloor is the floor's process: it sends until in ends and answers each line but the first, which is its load, with a
+// usage.
+func serveFloor(ctx context.Context, in io.Reader, out io.Writer) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	if !lines.Scan() {
+		return lines.Err()
+	}
+	var load floorLoad
+	if err := json.Unmarshal(lines.Bytes(), &load); err != nil {
+		return fmt.Errorf("%w: load of the floor", errUsage)
+	}
+	f, err := newFloorSource(load)
 	if err != nil {
 		return err
 	}
 	defer f.bind.Close()
-	if _, err := fmt.Fprintln(out, "floor"); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	defer cancel()
-	sending.Go(func() {
-		tick := time.NewTicker(time.Second / framesPerSecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				_ = f.frame()
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	lines := bufio.NewScanner(in)
+	sending.Go(func() { f.run(ctx) })
 	encoder := json.NewEncoder(out)
 	for lines.Scan() {
-		var r unix.Rusage
-		if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		u, err := spent()
+		if err != nil {
 			return err
 		}
-		if err := encoder.Encode(usage{CPU: time.Duration(r.Utime.Nano() + r.Stime.Nano()), Sent: f.sent.Load()}); err != nil {
+		u.Sent = f.sent.Load()
+		if err := encoder.Encode(u); err != nil {
 			return err
 		}
 	}
@@ -154,12 +233,12 @@ func openSinks(n int) (*sinks, error) {
 	return s, nil
 }
 
-func (s *sinks) addresses() string {
+func (s *sinks) addresses() []string {
 	words := make([]string, len(s.conns))
 	for i, c := range s.conns {
 		words[i] = c.LocalAddr().String()
 	}
-	return strings.Join(words, ",")
+	return words
 }
 
 func (s *sinks) close() {
@@ -171,27 +250,31 @@ func (s *sinks) close() {
 
 // measureFloor returns the CPU time of one packet.
 func measureFloor(ctx context.Context, s Scenario, setup setup) (time.Duration, error) {
-	receivers, err := openSinks(s.Rooms * s.Subscribers)
+	receivers, err := openSinks(s.Rooms * s.receivers())
 	if err != nil {
 		return 0, err
 	}
 	defer receivers.close()
-	setup.floor = receivers.addresses()
-	target, err := startChild(setup)
+	setup.floor = true
+	target, err := startProcess(setup)
 	if err != nil {
 		return 0, err
 	}
 	defer target.close()
+	if err := json.NewEncoder(target.in).Encode(s.load(receivers.addresses())); err != nil {
+		return 0, err
+	}
+	back, err := keepOff(setup.cpu)
+	if err != nil {
+		return 0, err
+	}
+	defer back()
 	before, err := target.usage()
 	if err != nil {
 		return 0, err
 	}
-	timer := time.NewTimer(s.Duration)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	if err := pause(ctx, s.Duration); err != nil {
+		return 0, err
 	}
 	after, err := target.usage()
 	if err != nil {

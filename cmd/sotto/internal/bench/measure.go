@@ -21,7 +21,7 @@ import (
 
 // startTimeout is how long joining and the first pictures may take in all, per participant and at least.
 const (
-	startTimeout   = 100 * time.Millisecond
+	startTimeout   = 300 * time.Millisecond
 	startTimeoutUp = 30 * time.Second
 )
 
@@ -32,9 +32,10 @@ type rig struct {
 	clip     *clips.Clip
 	latency  *latency
 
-	mu    sync.Mutex
-	muxes []ice.UDPMux
-	rooms []*roomRig
+	mu      sync.Mutex
+	muxes   []ice.UDPMux
+	sockets []*stallingConn // in the order of joining
+	rooms   []*roomRig
 }
 
 type roomRig struct {
@@ -43,41 +44,71 @@ type roomRig struct {
 	participants []*client.Participant // all, publishers too
 }
 
-func measure(ctx context.Context, s Scenario, target server) (*Result, error) {
+// measure runs a scenario; cpu is the server's own core, or -1.
+func measure(ctx context.Context, s Scenario, cpu int, target server) (*Result, error) {
+	r, err := start(ctx, s, target)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	back, err := keepOff(cpu)
+	if err != nil {
+		return nil, err
+	}
+	defer back()
+	return r.observe(ctx, target)
+}
+
+// start brings everybody in and returns when all have pictures and sound.
+func start(ctx context.Context, s Scenario, target server) (_ *rig, err error) {
 	clip, err := clips.Load()
 	if err != nil {
 		return nil, err
 	}
 	r := &rig{scenario: s, url: target.url(), clip: clip, latency: new(latency)}
-	defer r.close()
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
 	people := s.Rooms * (s.Publishers + s.Subscribers)
-	starting, cancel := context.WithTimeout(ctx, max(startTimeoutUp, time.Duration(people)*startTimeout))
+	ctx, cancel := context.WithTimeout(ctx, max(startTimeoutUp, time.Duration(people)*startTimeout))
 	defer cancel()
-	if err := r.join(starting); err != nil {
+	if err := r.join(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.awaitMedia(starting); err != nil {
-		return nil, err
-	}
+	return r, r.awaitMedia(ctx)
+}
 
+// observe measures for the scenario's duration.
+func (r *rig) observe(ctx context.Context, target server) (*Result, error) {
 	before, err := r.snapshot(target)
 	if err != nil {
 		return nil, err
 	}
+	r.latency.reset()
 	r.latency.on.Store(true)
-	timer := time.NewTimer(s.Duration)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	err = pause(ctx, r.scenario.Duration)
 	r.latency.on.Store(false)
+	if err != nil {
+		return nil, err
+	}
 	after, err := r.snapshot(target)
 	if err != nil {
 		return nil, err
 	}
 	return r.result(before, after), nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // openSocket makes the socket of one participant. They cannot share: the server, like any, tells sessions apart by the
@@ -90,10 +121,12 @@ func (r *rig) openSocket() (ice.UDPMux, error) {
 	_ = conn.SetReadBuffer(1 << 20) // for the bursts of many publishers; the kernel may grant less
 	quiet := logging.NewDefaultLoggerFactory()
 	quiet.Writer, quiet.DefaultLogLevel = io.Discard, logging.LogLevelDisabled
-	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), conn)
+	stalling := &stallingConn{PacketConn: conn}
+	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), stalling)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.muxes = append(r.muxes, mux)
+	r.sockets = append(r.sockets, stalling)
 	return mux, nil
 }
 

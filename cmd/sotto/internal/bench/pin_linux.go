@@ -17,17 +17,20 @@ func pin(cpu int) error {
 }
 
 // keepOff moves all threads of this process to the cores that are left beside cpu, so that participants do not take turns
-// with the server that they measure. With one core there is nothing to choose.
-func keepOff(cpu int) error {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return fmt.Errorf("bench: cores of this process: %w", err)
+// with the server that they measure, until back is called. With one core there is nothing to choose.
+func keepOff(cpu int) (back func(), err error) {
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, fmt.Errorf("bench: cores of this process: %w", err)
 	}
-	set.Clear(cpu)
-	if set.Count() == 0 {
-		return nil
+	rest := all
+	if cpu >= 0 {
+		rest.Clear(cpu)
 	}
-	return confine(&set)
+	if rest.Count() == 0 || rest == all {
+		return func() {}, nil
+	}
+	return func() { _ = confine(&all) }, confine(&rest)
 }
 
 // confine moves all threads; those to come inherit it.

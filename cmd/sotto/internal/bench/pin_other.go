@@ -6,4 +6,9 @@ import "fmt"
 
 func pin(int) error { return fmt.Errorf("%w: -cpu works on Linux only", errUsage) }
 
-func keepOff(cpu int) error { return pin(cpu) }
+func keepOff(cpu int) (back func(), err error) {
+	if cpu >= 0 {
+		return nil, pin(cpu)
+	}
+	return func() {}, nil
+}

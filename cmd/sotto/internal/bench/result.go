@@ -40,6 +40,10 @@ type Result struct {
 	ServerCPU    float64       `json:"server_cpu_cores,omitempty"`
 	CPUPerPacket time.Duration `json:"server_cpu_per_packet_ns,omitempty"` // forwarded packet
 	ServerRSS    int64         `json:"server_max_rss_bytes,omitempty"`
+	Resident     int64         `json:"server_rss_bytes,omitempty"` // at the end
+	Heap         uint64        `json:"server_heap_bytes,omitempty"`
+	Stacks       uint64        `json:"server_stack_bytes,omitempty"`
+	Goroutines   int           `json:"server_goroutines,omitempty"`
 	// Forward is the server's own time from receiving a packet to writing it, upper bounds of its histogram.
 	ForwardP50 time.Duration     `json:"server_forward_p50_ns,omitempty"`
 	ForwardP99 time.Duration     `json:"server_forward_p99_ns,omitempty"`
@@ -110,6 +114,10 @@ func (r *rig) result(a, b snapshot) *Result {
 		KeyFrameRequests:  b.sums.KeyFrameRequests - a.sums.KeyFrameRequests,
 		LayerSwitches:     b.sums.LayerSwitches - a.sums.LayerSwitches,
 		ServerRSS:         b.server.MaxRSS,
+		Resident:          b.server.RSS,
+		Heap:              b.server.Heap,
+		Stacks:            b.server.Stacks,
+		Goroutines:        b.server.Goroutines,
 	}
 	var joins []time.Duration
 	for _, room := range r.rooms {
@@ -214,6 +222,13 @@ func (l *latency) ReceivedFrame(e client.FrameEvent) {
 	}
 }
 
+func (l *latency) reset() {
+	for i := range l.buckets {
+		l.buckets[i].Store(0)
+	}
+	l.max.Store(0)
+}
+
 func (l *latency) percentiles() Percentiles {
 	bounds := make([]time.Duration, len(l.buckets)-1)
 	counts := make([]uint64, len(l.buckets))
@@ -259,7 +274,8 @@ func (r *Result) print(w io.Writer) error {
 		row("server CPU", "%.3f cores, %.2f µs per forwarded packet", r.ServerCPU, float64(r.CPUPerPacket)/1e3)
 	}
 	if r.ServerRSS > 0 {
-		row("server memory", "%.1f MB at most", float64(r.ServerRSS)/1e6)
+		row("server memory", "%.1f MB, at most %.1f; heap %.1f, stacks %.1f of %d goroutines", float64(r.Resident)/1e6,
+			float64(r.ServerRSS)/1e6, float64(r.Heap)/1e6, float64(r.Stacks)/1e6, r.Goroutines)
 	}
 	if r.ForwardP99 > 0 {
 		row("server forwarding", "p50 ≤ %v, p99 ≤ %v", r.ForwardP50, r.ForwardP99)

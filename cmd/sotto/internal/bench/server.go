@@ -1,20 +1,15 @@
 package bench
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"runtime/pprof"
+	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,11 +28,16 @@ type server interface {
 
 // usage is a snapshot of the server process.
 type usage struct {
-	CPU     time.Duration `json:"cpu_ns"` // user and system; 0 = not known
-	MaxRSS  int64         `json:"max_rss_bytes,omitempty"`
-	HasNode bool          `json:"has_node"`
-	Sent    uint64        `json:"sent,omitempty"` // of the floor
-	Node    sfu.Stats     `json:"node"`
+	CPU        time.Duration `json:"cpu_ns"` // user and system; 0 = not known
+	MaxRSS     int64         `json:"max_rss_bytes,omitempty"`
+	RSS        int64         `json:"rss_bytes,omitempty"`
+	Heap       uint64        `json:"heap_bytes,omitempty"`  // in use
+	Stacks     uint64        `json:"stack_bytes,omitempty"` // of goroutines
+	Goroutines int           `json:"goroutines,omitempty"`
+	Ports      []int         `json:"media_ports,omitempty"`
+	HasNode    bool          `json:"has_node"`
+	Sent       uint64        `json:"sent,omitempty"` // of the floor
+	Node       sfu.Stats     `json:"node"`
 }
 
 // running is a server that somebody else started.
@@ -66,7 +66,11 @@ func (r *running) usage() (usage, error) {
 	}
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	return usage{CPU: time.Duration(user+system) * tick}, errors.Join(err1, err2)
+	return usage{
+		CPU:    time.Duration(user+system) * tick,
+		MaxRSS: residentMemory(strconv.Itoa(r.pid), "VmHWM:"),
+		RSS:    residentMemory(strconv.Itoa(r.pid), "VmRSS:"),
+	}, errors.Join(err1, err2)
 }
 
 // setup is how a server is started.
@@ -74,15 +78,16 @@ type setup struct {
 	shards  int
 	offload string // sfu.ShardConfig.Offload
 	naive   bool   // the naive forwarder instead of the node
-	floor   string // destinations of the floor's process instead of a server
+	floor   bool   // the floor's process instead of a server
 	profile string // file of a CPU profile; empty = none
+	memory  string // file of a heap profile; empty = none
 	cpu     int    // core of a process of its own; -1 = all
 }
 
 // args are the flags that tell a child.
 func (s setup) args() []string {
 	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu),
-		"-cpuprofile", s.profile, "-naive=" + strconv.FormatBool(s.naive), "-floor", s.floor}
+		"-cpuprofile", s.profile, "-memprofile", s.memory, "-naive=" + strconv.FormatBool(s.naive), "-floor=" + strconv.FormatBool(s.floor)}
 }
 
 // mediaNode is a *sfu.Node, or what is compared with it.
@@ -92,21 +97,14 @@ type mediaNode interface {
 	Close() error
 }
 
-// local is a server in this process.
-type local struct {
-	node    mediaNode
-	hasNode bool
-	rooms   *signal.Server
-	http    *http.Server
-	address string
-	done    chan struct{}
-}
-
-func startNode(setup setup) (mediaNode, error) {
+// startNode starts what is measured and returns its UDP ports.
+func startNode(setup setup) (mediaNode, []int, error) {
 	if setup.naive {
-		return newNaive()
+		n, err := newNaive()
+		return n, nil, err
 	}
 	var cfg sfu.Config
+	var ports []int
 	closeAll := func() {
 		for _, s := range cfg.Shards {
 			_ = s.Conn.Close()
@@ -116,35 +114,105 @@ func startNode(setup setup) (mediaNode, error) {
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			closeAll()
-			return nil, err
+			return nil, nil, err
 		}
 		cfg.Shards = append(cfg.Shards, sfu.ShardConfig{Conn: conn, Offload: setup.offload})
+		ports = append(ports, conn.LocalAddr().(*net.UDPAddr).Port)
 	}
 	node, err := sfu.New(cfg)
 	if err != nil {
 		closeAll()
-		return nil, fmt.Errorf("bench: media node: %w", err)
+		return nil, nil, fmt.Errorf("bench: media node: %w", err)
 	}
-	return node, nil
+	return node, ports, nil
+}
+
+// residentMemory reads a line of /proc/pid/status, in bytes. Getrusage would include the memory of this process's parent
+// before exec.
+func residentMemory(pid, line string) int64 {
+	raw, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(raw), line)
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	kilobytes, _ := strconv.ParseInt(fields[0], 10, 64)
+	return kilobytes * 1024
+}
+
+// spent is what this process has used.
+func spent() (usage, error) {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		return usage{}, err
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return usage{
+		CPU:        time.Duration(r.Utime.Nano() + r.Stime.Nano()),
+		MaxRSS:     residentMemory("self", "VmHWM:"),
+		RSS:        residentMemory("self", "VmRSS:"),
+		Heap:       m.HeapInuse,
+		Stacks:     m.StackInuse,
+		Goroutines: runtime.NumGoroutine(),
+	}, nil
+}
+
+// local is a server in this process.
+type local struct {
+	*signaling
+	node    mediaNode
+	ports   []int
+	hasNode bool
 }
 
 func startHere(setup setup) (*local, error) {
-	node, err := startNode(setup)
+	node, ports, err := startNode(setup)
 	if err != nil {
 		return nil, err
 	}
-	rooms, err := signal.New(signal.Config{Media: node, OpenRooms: true, LoopbackUnlimited: true})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("bench: signaling: %w", err), node.Close())
-	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	s, err := startSignaling(node)
 	if err != nil {
 		return nil, errors.Join(err, node.Close())
 	}
+	return &local{signaling: s, node: node, ports: ports, hasNode: !setup.naive}, nil
+}
+
+func (l *local) usage() (usage, error) {
+	u, err := spent()
+	u.HasNode, u.Node, u.Ports = l.hasNode, l.node.Stats(), l.ports
+	return u, err
+}
+
+func (l *local) close() {
+	l.signaling.close()
+	_ = l.node.Close()
+}
+
+// signaling is the signaling side of a server: it is always in the process of the participants, or that of everything.
+type signaling struct {
+	rooms   *signal.Server
+	http    *http.Server
+	address string
+	done    chan struct{}
+}
+
+func startSignaling(media signal.Media) (*signaling, error) {
+	rooms, err := signal.New(signal.Config{Media: media, OpenRooms: true, LoopbackUnlimited: true})
+	if err != nil {
+		return nil, fmt.Errorf("bench: signaling: %w", err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(err, rooms.Close(context.Background()))
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/ws", rooms)
-	s := &local{
-		node: node, hasNode: !setup.naive, rooms: rooms, address: "ws://" + l.Addr().String() + "/ws", done: make(chan struct{}),
+	s := &signaling{
+		rooms: rooms, address: "ws://" + l.Addr().String() + "/ws", done: make(chan struct{}),
 		http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
 	}
 	go func() {
@@ -154,143 +222,12 @@ func startHere(setup setup) (*local, error) {
 	return s, nil
 }
 
-func (s *local) url() string { return s.address }
+func (s *signaling) url() string { return s.address }
 
-func (s *local) usage() (usage, error) {
-	var r unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
-		return usage{}, err
-	}
-	return usage{
-		CPU:     time.Duration(r.Utime.Nano() + r.Stime.Nano()),
-		MaxRSS:  peakMemory(),
-		HasNode: s.hasNode,
-		Node:    s.node.Stats(),
-	}, nil
-}
-
-// peakMemory is the most that was resident in this process. Getrusage would include its parent's memory before exec.
-func peakMemory() int64 {
-	raw, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return 0
-	}
-	kilobytes, _ := strconv.ParseInt(fields[0], 10, 64)
-	return kilobytes * 1024
-}
-
-func (s *local) close() {
+func (s *signaling) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = s.rooms.Close(ctx)
 	_ = s.http.Close()
 	<-s.done
-	_ = s.node.Close()
-}
-
-// serve is the server process: it prints its URL, answers each line of in with a usage, and ends with in.
-func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error {
-	if setup.cpu >= 0 {
-		if err := pin(setup.cpu); err != nil {
-			return err
-		}
-	}
-	if setup.floor != "" {
-		return serveFloor(ctx, setup, in, out)
-	}
-	s, err := startHere(setup)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	if setup.profile != "" {
-		f, err := os.Create(setup.profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
-	if _, err := fmt.Fprintln(out, s.address); err != nil {
-		return err
-	}
-	lines := bufio.NewScanner(in)
-	encoder := json.NewEncoder(out)
-	for lines.Scan() && ctx.Err() == nil {
-		u, err := s.usage()
-		if err != nil {
-			return err
-		}
-		if err := encoder.Encode(u); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
-}
-
-// child is a server in a process of its own.
-type child struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	out     *bufio.Reader
-	address string
-	mu      sync.Mutex // one question at a time
-}
-
-func startChild(setup setup) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	c := &child{cmd: exec.Command(self, append([]string{"bench", "-serve"}, setup.args()...)...)}
-	c.cmd.Stderr = os.Stderr
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c.out = bufio.NewReader(out)
-	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("bench: server process: %w", err)
-	}
-	line, err := c.out.ReadString('\n')
-	if err != nil {
-		c.close()
-		return nil, fmt.Errorf("bench: the server process did not start: %w", err)
-	}
-	c.address = strings.TrimSpace(line)
-	return c, nil
-}
-
-func (c *child) url() string { return c.address }
-
-func (c *child) usage() (usage, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var u usage
-	if _, err := io.WriteString(c.in, "usage\n"); err != nil {
-		return u, fmt.Errorf("bench: server process: %w", err)
-	}
-	line, err := c.out.ReadBytes('\n')
-	if err != nil {
-		return u, fmt.Errorf("bench: server process: %w", err)
-	}
-	return u, json.Unmarshal(line, &u)
-}
-
-func (c *child) close() {
-	_ = c.in.Close() // its end is the sign to stop
-	timer := time.AfterFunc(10*time.Second, func() { _ = c.cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = c.cmd.Wait()
 }

@@ -1,0 +1,135 @@
+// Layers that nobody watches are neither encoded nor sent, and come back when somebody does; sound goes on in any case.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch } from "./browsers.mjs";
+import { newSecret } from "./link.mjs";
+import { enter, inbound, sleep, waitForPicture, waitForSlot } from "./room.mjs";
+import { startSotto } from "./server.mjs";
+
+const all = ["q", "h", "f"];
+// The service waits 3 s before it lets a publisher stop, and statistics are some tens of milliseconds old.
+const restsMs = 10_000;
+// A layer that comes back needs the way to the publisher, a key frame and the way of the picture; the rest is for a busy machine.
+const backMs = 3_000;
+// No picture stands still when layers end or begin: a quiet machine shows a frame at least every 130 ms.
+const gapMs = 1_000;
+
+let server;
+const browsers = {};
+
+before(async () => {
+  server = await startSotto();
+  for (const name of ["chromium", "firefox"]) browsers[name] = await launch(name);
+});
+after(async () => {
+  for (const b of Object.values(browsers)) await b.close();
+  assert.equal(await server?.stop(), 0, "sotto dev must end cleanly");
+});
+
+for (const name of ["chromium", "firefox"]) {
+  test(`${name} sends what is watched`, async (t) => {
+    const secret = newSecret();
+    const publisher = await enter(browsers[name], server, secret);
+    await rests(publisher, all, "nobody is there");
+
+    const viewer = await enter(browsers[name === "chromium" ? "firefox" : "chromium"], server, secret);
+    const since = Date.now();
+    const camera = await waitForSlot(viewer, publisher.connId, "camera");
+    await waitForPicture(viewer, camera);
+    t.diagnostic(`six frames of a camera that rested ${Date.now() - since} ms after the viewer's connection`);
+
+    await wish(viewer, publisher, 540);
+    await encodes(publisher, "f", 30_000); // the sender's own estimate opens the layers
+    await watchGaps(viewer, publisher.connId);
+
+    await wish(viewer, publisher, 135);
+    await shows(viewer, publisher, 135);
+    const gaps = { "to 135 lines": await longestGap(viewer) };
+    await rests(publisher, ["h", "f"], "only the lowest layer is watched");
+    await encodes(publisher, "q");
+    gaps["upper layers end"] = await longestGap(viewer);
+
+    const asked = Date.now();
+    await wish(viewer, publisher, 540);
+    await shows(viewer, publisher, 540);
+    t.diagnostic(`540 lines again after ${Date.now() - asked} ms`);
+    assert.ok(Date.now() - asked < backMs, "the top layer comes back in time");
+    gaps["upper layers begin"] = await longestGap(viewer);
+    t.diagnostic(`longest gaps in ms: ${JSON.stringify(gaps)}`);
+    for (const [when, gap] of Object.entries(gaps)) assert.ok(gap < gapMs, `${when}: the picture stood for ${gap} ms`);
+
+    await wish(viewer, publisher, 0);
+    const mic = await sent(publisher, "audio");
+    await rests(publisher, all, "the only viewer hides the picture");
+    assert.ok((await sent(publisher, "audio")).packets > mic.packets + 50, "sound goes on");
+    const decoded = (await inbound(viewer, camera)).framesDecoded;
+    const again = Date.now();
+    await wish(viewer, publisher, 135);
+    await viewer.until(async ({ camera, decoded }) => {
+      const list = await window.__sotto.stats();
+      return list.find((s) => s.type === "inbound-rtp" && s.mid === camera).framesDecoded > decoded;
+    }, { camera, decoded }, "a picture after the pause", backMs);
+    t.diagnostic(`a picture ${Date.now() - again} ms after nobody watched`);
+    await viewer.close();
+    await publisher.close();
+  });
+}
+
+/** watchGaps makes the page note when it shows frames of the other's camera. */
+const watchGaps = (viewer, connId) => viewer.run((connId) => {
+  const video = document.querySelector(`.tile[data-conn-id="${CSS.escape(connId)}"][data-source="camera"] video`);
+  const shown = (window.testShown = []);
+  const note = (now) => {
+    shown.push(now);
+    video.requestVideoFrameCallback(note);
+  };
+  video.requestVideoFrameCallback(note);
+}, connId);
+
+/** longestGap is the longest time between two shown frames since it was last asked, in ms. */
+const longestGap = (viewer) => viewer.run(() => {
+  const shown = window.testShown.splice(0, window.testShown.length - 1);
+  shown.push(...window.testShown);
+  return Math.round(Math.max(0, ...shown.slice(1).map((at, i) => at - shown[i])));
+});
+
+/** wish asks for so many lines of the other's camera, whatever the tile is; 0 hides it. */
+const wish = (viewer, publisher, height) =>
+  viewer.run(({ connId, height }) => window.__sotto.setWish(connId, "camera", height), { connId: publisher.connId, height });
+
+/** shows waits until the other's picture has so many lines. */
+const shows = (viewer, publisher, height) =>
+  viewer.until(({ connId, height }) => window.__sotto.tiles().some((x) => x.connId === connId && x.videoHeight === height),
+    { connId: publisher.connId, height }, `${height} lines`);
+
+/** sent sums up what a page has sent: packets, and frames encoded of each layer. */
+function sent(page, kind) {
+  return page.run(async (kind) => {
+    const list = (await window.__sotto.stats()).filter((s) => s.type === "outbound-rtp" && s.kind === kind);
+    return {
+      packets: list.reduce((sum, s) => sum + (s.packetsSent ?? 0), 0),
+      frames: Object.fromEntries(list.map((s) => [s.rid ?? "", s.framesEncoded ?? 0])),
+    };
+  }, kind);
+}
+
+/** rests waits until no frame of these layers was encoded for a second and a half. */
+async function rests(page, rids, why) {
+  for (const end = Date.now() + restsMs; ;) {
+    const first = await sent(page, "video");
+    await sleep(1500);
+    const last = await sent(page, "video");
+    if (rids.every((rid) => first.frames[rid] === last.frames[rid])) return;
+    if (Date.now() > end) assert.fail(`${why}: from ${JSON.stringify(first)} to ${JSON.stringify(last)}`);
+  }
+}
+
+/** encodes waits until frames of a layer are encoded. */
+async function encodes(page, rid, ms = 2000) {
+  const { frames } = await sent(page, "video");
+  await page.until(async ({ rid, frames }) => {
+    const list = await window.__sotto.stats();
+    return list.some((s) => s.type === "outbound-rtp" && s.rid === rid && s.framesEncoded > (frames[rid] ?? 0) + 5);
+  }, { rid, frames }, `frames of layer ${rid}`, ms);
+}
