@@ -154,6 +154,9 @@ func (s *service) settle() {
 	for busy := true; busy; {
 		busy = false
 		for _, m := range slices.Clone(s.all) {
+			if m.held {
+				continue
+			}
 			sends := slices.Clone(m.out.Send)
 			m.states = append(m.states, m.out.States...)
 			m.frames = append(m.frames, m.out.Frames...)
@@ -267,7 +270,7 @@ func (m *member) state(of *member) (s State) {
 	return s
 }
 
-// hold keeps envelopes from a member, release lets them through.
+// hold lets a member's connection stall, in both directions; release lets it go on.
 func (s *service) hold(m *member) { m.held = true }
 
 func (s *service) release(m *member) {

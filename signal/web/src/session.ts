@@ -61,6 +61,9 @@ const tellAfterMs = 400;
 // not replaced again: a fresh start may find another service.
 const mediaStableMs = 10_000;
 
+// Senders go on with a new epoch's keys so long after they have them.
+const sendersSwitchMs = 140;
+
 // Envelopes that may wait for the connection to come back.
 const maxOutbox = 256;
 
@@ -87,6 +90,8 @@ export class Session {
   private lastSeq = 0;
   private outbox: ArrayBuffer[] = [];
   private joined = false;
+  private canSee = false;
+  private seeTimer: number | undefined;
   private over = false;
   /** The offer of a new peer connection is out: what "slots" says until its answer is of the former one. */
   private mediaPending = false;
@@ -145,7 +150,7 @@ export class Session {
   }
 
   wish(): void {
-    if (this.joined && !this.over) this.wishing.schedule();
+    if (this.joined && this.canSee && !this.over) this.wishing.schedule();
   }
 
   /** labelOf says in words what is in an m-line; "" when nothing is. */
@@ -177,6 +182,7 @@ export class Session {
     this.over = true;
     clearTimeout(this.joinTimer);
     clearTimeout(this.tellTimer);
+    clearTimeout(this.seeTimer);
     this.resumption.done();
     this.wishing.stop();
     this.hearing?.stop();
@@ -262,6 +268,7 @@ export class Session {
         if (this.roster.setState(m.connId, m.state)) this.events.people({ changed: true });
         break;
       case "membership":
+        if (m.state === "member") this.seeSoon();
         if (this.roster.setGroup(m.members)) this.events.people({ changed: true });
         break;
       case "stats":
@@ -361,7 +368,7 @@ export class Session {
     this.worker.post({ type: "resumed", peers: welcome.peers.map((p) => p.connId), group: welcome.group, lost: welcome.lost });
     for (const [source, muted] of this.sentMute) this.signaling.send({ type: "mute", source, muted });
     this.syncMute();
-    this.wishing.again();
+    if (this.canSee) this.wishing.again();
     if (this.joined && !this.mediaPending) this.events.live();
   }
 
@@ -377,6 +384,14 @@ export class Session {
     if (!this.ticket) return {};
     const { group, hostTag, ticket } = this.ticket;
     return { group: { ...group, host_tag: hostTag, ticket } };
+  }
+
+  /** seeSoon asks for pictures when those who send them do so with keys that this client has: an earlier key frame would be lost on it. */
+  private seeSoon(): void {
+    this.seeTimer ??= setTimeout(() => {
+      this.canSee = true;
+      if (this.joined && !this.over) this.wishing.again();
+    }, sendersSwitchMs);
   }
 
   /** lend is the session's end of the membership. */
@@ -424,7 +439,7 @@ export class Session {
     this.mediaPending = false;
     this.joined = true;
     this.syncMute();
-    this.wishing.again();
+    if (this.canSee) this.wishing.again();
     this.events.slots();
     if (!this.resumption.active) this.events.live();
     this.grow(); // who came while the first offer was out
