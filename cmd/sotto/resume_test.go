@@ -61,7 +61,7 @@ func (c *caller) send(m protocol.ClientMessage) {
 	}
 }
 
-// await is the next message of type M; slots in between are passed over.
+// await is the next message of type M; slots, and that there is no group after a start, are passed over.
 func await[M protocol.ServerMessage](c *caller) M {
 	c.t.Helper()
 	for {
@@ -76,7 +76,9 @@ func await[M protocol.ServerMessage](c *caller) M {
 		if typed, ok := m.(M); ok {
 			return typed
 		}
-		if _, slots := m.(*protocol.Slots); !slots {
+		switch m.(type) {
+		case *protocol.Slots, *protocol.Group:
+		default:
 			c.t.Fatalf("got %T %+v", m, m)
 		}
 	}

@@ -44,7 +44,7 @@ func (leafRules) ValidateLeaf(groupID []byte, index mls.LeafIndex, leaf, old *ml
 	if index >= maxMembers {
 		return errTooMany
 	}
-	if leaf.Credential.Type != mls.CredentialBasic || len(leaf.Extensions) != 0 || len(leaf.SignatureKey) != 32 {
+	if leaf.Credential.Type != mls.CredentialBasic || len(leaf.SignatureKey) != 32 || !onlyGrease(leaf.Extensions) {
 		return errCredential
 	}
 	c, err := ParseCredential(leaf.Credential.Identity)
@@ -61,6 +61,17 @@ func (leafRules) ValidateLeaf(groupID []byte, index mls.LeafIndex, leaf, old *ml
 		return errLifetime // NotBefore is not after NotAfter: RFC 9420 7.3
 	}
 	return nil
+}
+
+// onlyGrease reports whether extensions are few, small and of the values that
+// mean nothing, which everybody has to put up with (RFC 9420 13.5).
+func onlyGrease(extensions mls.Extensions) bool {
+	for _, x := range extensions {
+		if x.Type&0x0f0f != 0x0a0a || x.Type>>8 != x.Type&0xff || len(x.Data) > 64 {
+			return false
+		}
+	}
+	return len(extensions) <= 4
 }
 
 // proposed is a commit as the acceptance rules see it.
@@ -179,7 +190,7 @@ func (s *sorted) checkAdds(before *mls.Group, rules policy, host bool) error {
 		if rules.Locked && !host && !keys[[32]byte(kp.Leaf.SignatureKey)] {
 			return errLocked
 		}
-		if len(kp.Extensions) != 0 {
+		if !onlyGrease(kp.Extensions) {
 			return errCredential
 		}
 	}

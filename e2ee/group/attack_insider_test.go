@@ -456,6 +456,16 @@ func TestAttack28_maliciousKeyPackages(t *testing.T) {
 		{name: "good", change: named("Eve"), shown: true},
 		{name: "HTML is a name", change: named("<img src=x>"), shown: true},
 		{name: "no name", change: named(""), shown: true},
+		{name: "GREASE", change: func(m *mls.Member, c link.ConnID) {
+			named("Eve")(m, c)
+			m.Capabilities.Extensions = append(m.Capabilities.Extensions, 0x7a7a)
+			m.Capabilities.Proposals = append(m.Capabilities.Proposals, 0x3a3a)
+			m.Extensions = mls.Extensions{{Type: 0x7a7a, Data: []byte("grease")}}
+		}, shown: true},
+		{name: "an extension that means something", change: func(m *mls.Member, c link.ConnID) {
+			named("Eve")(m, c)
+			m.Extensions = mls.Extensions{{Type: mls.ExtensionApplicationID, Data: []byte("id")}}
+		}},
 		{name: "bidi name", change: named("a\u202eb")},
 		{name: "invisible name", change: named("\u200b")},
 		{name: "name too long", change: named(strings.Repeat("n", 65))},

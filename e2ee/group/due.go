@@ -111,7 +111,7 @@ func (g *Group) commitDue(now time.Time) (at time.Time, ok bool) {
 			earliest(g.doubt.since.Add(wait + time.Duration(g.rank(g.epochItem()))*rankStep))
 		}
 	} else {
-		g.regular(earliest)
+		g.regular(now, earliest)
 	}
 	if ok && at.Before(g.commits.notBefore) {
 		at = g.commits.notBefore
@@ -123,7 +123,7 @@ func (g *Group) commitDue(now time.Time) (at time.Time, ok bool) {
 }
 
 // regular reports the times of everything there is to commit.
-func (g *Group) regular(earliest func(time.Time)) {
+func (g *Group) regular(now time.Time, earliest func(time.Time)) {
 	if g.wishes.any() {
 		earliest(time.Time{})
 	}
@@ -141,8 +141,11 @@ func (g *Group) regular(earliest func(time.Time)) {
 			earliest(g.absent[p.Conn].Add(rankFirst + time.Duration(rank)*rankStep))
 		}
 	}
-	aged := g.cur.began.Add(epochEvery)
-	earliest(aged.Add(time.Duration(g.rank(g.epochItem())) * rankStep))
+	if aged := g.cur.began.Add(epochEvery); now.Before(aged) {
+		earliest(aged)
+	} else {
+		earliest(aged.Add(time.Duration(g.rank(g.epochItem())) * rankStep))
+	}
 	if len(g.cur.people) > 1 {
 		earliest(g.lastPath.Add(pathEvery + time.Duration(g.cfg.Conn[0])*time.Second))
 	}

@@ -169,7 +169,7 @@ func (g *Group) dropInvites() {
 
 // keyPackage takes somebody's wish to be added. Those who are not members keep
 // it too: whoever is added knows who is still waiting.
-func (g *Group) keyPackage(now time.Time, h link.Header, data []byte, _ *Actions) error {
+func (g *Group) keyPackage(now time.Time, h link.Header, data []byte) error {
 	if h.Slot != 0 || h.Epoch != 0 || !g.grouped || h.Group != g.at.Group || !g.roster[h.From] {
 		return ErrEnvelope
 	}
@@ -215,7 +215,7 @@ func (g *Group) judge(now time.Time, from link.ConnID, kp *mls.KeyPackage) (*new
 	if err != nil {
 		return nil, err
 	}
-	if c.Conn != from || len(kp.Extensions) != 0 || !supportsPolicy(kp.Leaf) || g.refused[from] {
+	if c.Conn != from || !onlyGrease(kp.Extensions) || !supportsPolicy(kp.Leaf) || g.refused[from] {
 		return nil, errKeyPackage
 	}
 	if at := uint64(max(now.Unix(), 0)); at > clockSkew && (kp.Leaf.Lifetime.NotAfter < at-clockSkew || kp.Leaf.Lifetime.NotBefore > at+clockSkew) {
@@ -239,12 +239,7 @@ func (g *Group) judge(now time.Time, from link.ConnID, kp *mls.KeyPackage) (*new
 }
 
 func supportsPolicy(leaf *mls.LeafNode) bool {
-	for _, t := range leaf.Capabilities.Extensions {
-		if t == extensionPolicy {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(leaf.Capabilities.Extensions, extensionPolicy)
 }
 
 // dropNewcomer forgets what a connection asked for, and reports whether it did.

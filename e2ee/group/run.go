@@ -135,7 +135,7 @@ func (g *Group) envelope(now time.Time, data []byte, out *Actions) error {
 	case link.TypeCreate:
 		return g.created(now, h, data, out)
 	case link.TypeKeyPackage:
-		return g.keyPackage(now, h, data, out)
+		return g.keyPackage(now, h, data)
 	case link.TypeCommit:
 		return g.committed(now, h, data, out)
 	case link.TypeWelcome:

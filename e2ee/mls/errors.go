@@ -33,7 +33,9 @@ var (
 	ErrGeneration = errors.New("mls: message key not available")
 	// ErrSender means a sender that may not send this message.
 	ErrSender = errors.New("mls: sender not allowed")
-	// ErrOwnMessage means a message that this member sent itself.
+	// ErrOwnMessage means a message that this member sent itself. Of a
+	// PrivateMessage this is only what its sender says: another member may have
+	// made it. Whoever waits for the echo of a message compares bytes.
 	ErrOwnMessage = errors.New("mls: own message")
 	// ErrLeaf means a leaf node that fails the checks of RFC 9420 7.3, or that
 	// the application's Validator refuses.

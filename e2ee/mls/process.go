@@ -133,10 +133,13 @@ func (g *Group) checkSender(a *authenticatedContent) error {
 	if leaf == nil {
 		return refuse(ErrSender, "leaf %d is not a member", uint64(from))
 	}
+	if err := a.verify(g.context.Suite, leaf.SignatureKey, g.encoded); err != nil {
+		return err
+	}
 	if from == g.own {
 		return refuse(ErrOwnMessage, "leaf %d", uint64(from))
 	}
-	return a.verify(g.context.Suite, leaf.SignatureKey, g.encoded)
+	return nil
 }
 
 // accept handles authentic content.

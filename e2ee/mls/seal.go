@@ -12,6 +12,9 @@ type Sealed struct {
 // bytes are added to hide the length. It takes one signature, and uses up a
 // key of the own ratchet when that is there.
 func (g *Group) Seal(data, aad []byte, padding int) (*Signing[Sealed], error) {
+	if err := g.live(); err != nil { // nothing new in an old epoch (RFC 9420 15.2); what has begun may end
+		return nil, err
+	}
 	if padding < 0 || len(data) > maxEncoding/2 || len(aad) > maxEncoding/4 || padding > maxEncoding/8 {
 		return nil, refuse(ErrLimit, "message of %d bytes", uint64(len(data)))
 	}

@@ -91,7 +91,8 @@ func TestGroup_retiredEpochKeepsNoSecrets(t *testing.T) {
 	_, exportErr := old.Export("x", nil, 16)
 	_, processErr := old.Process(c.Message)
 	_, commitErr := old.Commit(CommitOptions{})
-	for _, err := range []error{exportErr, processErr, commitErr} {
+	_, sealErr := old.Seal([]byte("x"), nil, 0)
+	for _, err := range []error{exportErr, processErr, commitErr, sealErr} {
 		if !errors.Is(err, ErrState) {
 			t.Errorf("retired epoch: %v", err)
 		}

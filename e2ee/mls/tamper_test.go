@@ -161,6 +161,17 @@ func TestTamper_refusesWhatIsNotForTheGroup(t *testing.T) {
 			t.Errorf("wire format %d: %v", format, err)
 		}
 	}
+	// Another member, which has the membership key, forges a commit of by. By
+	// itself must not take it for the echo of its own.
+	forged := &authenticatedContent{wireFormat: wirePublic, content: framedContent{groupID: by.group.ID(), epoch: by.group.Epoch(),
+		sender: sender{kind: senderMember, index: uint32(by.group.Own())}, contentType: contentCommit, commit: &commitBody{}}}
+	forged.signature = must(w.suite.sign(other.key, signContent(labelContent, forged.toBeSigned(by.group.encoded))))(t)
+	forgery := marshal(&message{wireFormat: wirePublic, public: protectPublic(forged, other.group.secrets.membership, other.group.encoded)})
+	for _, p := range w.members {
+		if _, err := p.group.Process(forgery); !errors.Is(err, ErrSignature) {
+			t.Errorf("commit in the name of another member, at %s: %v", p.name, err)
+		}
+	}
 	clear := func(kind senderType, content contentType) error {
 		a := &authenticatedContent{wireFormat: wirePublic, content: framedContent{groupID: by.group.ID(), epoch: by.group.Epoch(),
 			sender: sender{kind: kind}, contentType: content, proposal: &Remove{}, commit: &commitBody{}}}

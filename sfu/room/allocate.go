@@ -10,6 +10,10 @@ import (
 // allocateEvery is how long targets stay without a reason to change them: rates of layers drift.
 const allocateEvery = time.Second
 
+// spare is how much of the estimate more the least that is forwarded may take, one part in so many: a cut goes below what the path
+// carries for a moment, and a picture that comes and goes is worse than a short queue.
+const spare = 5
+
 // allocScratch is the room's memory for allocations.
 type allocScratch struct {
 	slots   []*slot
@@ -57,7 +61,7 @@ func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 	wanted, targets := a.wanted[:n], a.targets[:n]
 	all := layer.Allocate(unlimited, a.sources, wanted) + audio
 	keep := p.estimator.Estimate().Keep
-	budget := layer.Budget{Keep: max(keep-audio, 0), Change: max(p.climb.allowed(now)-audio, 0)}
+	budget := layer.Budget{Keep: max(keep, min(keep+keep/spare, a.least()+audio)) - audio, Change: max(p.climb.allowed(now)-audio, 0)}
 	p.spent = layer.Allocate(budget, a.sources, targets) + audio
 	over := a.current()+audio > keep+keep/4
 	raised, lowered := false, false
@@ -107,6 +111,16 @@ func (a *allocScratch) current() (sum unit.Bitrate) {
 	for i := range a.sources {
 		if c := a.sources[i].Current; c >= 0 {
 			sum += a.sources[i].Steps[c].Rate
+		}
+	}
+	return sum
+}
+
+// least returns the rate of what is forwarded now, each source at no more than the step that everybody gets before anybody more.
+func (a *allocScratch) least() (sum unit.Bitrate) {
+	for i := range a.sources {
+		if src := &a.sources[i]; src.Current >= 0 {
+			sum += src.Steps[min(src.Current, src.Base)].Rate
 		}
 	}
 	return sum

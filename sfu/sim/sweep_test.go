@@ -282,3 +282,13 @@ func TestSweep_competitor(t *testing.T) {
 		}
 	}
 }
+
+// A link that hardly carries the lowest layer shows it without a pause.
+func TestSweep_narrowLinks(t *testing.T) {
+	for _, p := range few([]path{{300, 40, 300, two}, {300, 100, 1000, two}, {260, 40, 300, usual}}, 1) {
+		v := &Run(p.plan(45*time.Second), 1).Viewers[0]
+		if on, n := v.atLeast(0, 10*time.Second, 45*time.Second), switchesPerMinute(v, 10*time.Second, 70*time.Second); on < 0.95 || n > 2 {
+			t.Errorf("%v: a picture for %.0f %% of the time, %.0f switches", p, 100*on, n)
+		}
+	}
+}

@@ -18,7 +18,21 @@ test("only what is wanted is active", () => {
   assert.deepEqual(active(0), [false, false, false]);
   assert.deepEqual(active(8), [true, true, true]);
   assert.deepEqual(active(3, 640, 360), [true, true, false]);
-  assert.deepEqual(layersFor(1280, 720, "svc", 0).map((l) => l.active), [false, false, false]);
+  for (const layering of ["svc", "single"] as const) {
+    assert.deepEqual(layersFor(1280, 720, layering, 0).map((l) => l.active), [false, false, false]);
+  }
+});
+
+test("layers inside one encoding keep their sizes when the upper ones are left out", () => {
+  const first = (wanted: number): unknown[] => {
+    const layer = layersFor(1280, 720, "svc", wanted)[0];
+    return [layer?.scalabilityMode, layer?.scaleResolutionDownBy, layer?.maxBitrate, layer?.active];
+  };
+  assert.deepEqual(first(3), ["L3T3_KEY", 1, 1_700_000, true]);
+  assert.deepEqual(first(2), ["L2T3_KEY", 2, 500_000, true]);
+  assert.deepEqual(first(1), ["L1T3", 4, 150_000, true]);
+  assert.deepEqual(layersFor(640, 360, "svc", 1)[0]?.scaleResolutionDownBy, 1);
+  assert.deepEqual(layersFor(1280, 720, "single", 1)[0]?.scaleResolutionDownBy, 1);
 });
 
 test("layers inside one encoding, or one layer, leave one encoding, of the whole picture and rate", () => {

@@ -9,6 +9,8 @@ export interface Layer {
   scalabilityMode: string;
 }
 
+const rids = ["q", "h", "f"] as const;
+
 /** How the layers of the camera are made: an encoding for each, layers inside one encoding, or one alone. */
 export type Layering = "simulcast" | "svc" | "single";
 
@@ -20,8 +22,9 @@ const twoLayers = 480 * 270;
 
 // Without a mode Chromium makes one VP9 stream with spatial layers of several encodings.
 const temporalLayers = "L1T3";
-const allLayers = "L3T3_KEY";
+const spatialLayers = ["L1T3", "L2T3_KEY", "L3T3_KEY"] as const;
 const topBitrate = 1_700_000;
+const bitrates = [150_000, 500_000, topBitrate] as const;
 
 /** As many layers as there can be. */
 export const everyLayer = 3;
@@ -29,19 +32,29 @@ export const everyLayer = 3;
 /**
  * layersFor gives the layers for a picture of this size; 0 x 0 means not known
  * yet. Of its layers only those that are wanted are active, the lowest first.
+ * Layers inside one encoding keep their sizes when the upper ones are left out.
  */
 export function layersFor(width: number, height: number, layering: Layering = "simulcast", wanted = everyLayer): Layer[] {
   const area = width * height;
-  const most = layering === "simulcast" ? 3 : 1;
-  const count = Math.min(most, area === 0 || area >= threeLayers ? 3 : area >= twoLayers ? 2 : 1);
-  const layer = (index: number, rid: Layer["rid"], maxBitrate: number): Layer => ({
+  const most = area === 0 || area >= threeLayers ? 3 : area >= twoLayers ? 2 : 1;
+  if (layering === "simulcast") {
+    return rids.map((rid, index) => ({
+      rid,
+      scaleResolutionDownBy: Math.max(1, 2 ** (most - 1 - index)),
+      maxBitrate: bitrates[index] ?? topBitrate,
+      active: index < Math.min(most, wanted),
+      scalabilityMode: temporalLayers,
+    }));
+  }
+  // How many layers Chromium makes of a small picture is its own choice.
+  const count = layering === "svc" && most === everyLayer ? Math.min(Math.max(wanted, 1), everyLayer) : everyLayer;
+  return rids.map((rid, index) => ({
     rid,
-    scaleResolutionDownBy: Math.max(1, 2 ** (count - 1 - index)),
-    maxBitrate: most === 1 ? topBitrate : maxBitrate,
-    active: index < Math.min(count, wanted),
-    scalabilityMode: layering === "svc" ? allLayers : temporalLayers,
-  });
-  return [layer(0, "q", 150_000), layer(1, "h", 500_000), layer(2, "f", topBitrate)];
+    scaleResolutionDownBy: 2 ** (everyLayer - count),
+    maxBitrate: bitrates[count - 1] ?? topBitrate,
+    active: index === 0 && wanted > 0,
+    scalabilityMode: layering === "svc" ? (spatialLayers[count - 1] ?? temporalLayers) : temporalLayers,
+  }));
 }
 
 /**
