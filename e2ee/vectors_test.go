@@ -18,7 +18,6 @@ import (
 
 	"sotto/e2ee/file"
 	"sotto/e2ee/link"
-	"sotto/e2ee/room"
 	"sotto/e2ee/safety"
 	"sotto/e2ee/sframe"
 )
@@ -57,26 +56,6 @@ type frameVector struct {
 	CTR    uint64 `json:"ctr"`
 	Codec  string `json:"codec"`
 	Key    bool   `json:"key_frame"`
-	Frame  string `json:"frame"`
-	Sealed string `json:"protected"`
-}
-
-// roomVector is what a member hears of another one that joins and sends.
-type roomVector struct {
-	Secret       string      `json:"secret"`
-	Conn         string      `json:"conn_id"`
-	Random       string      `json:"random"`
-	Leaf         uint8       `json:"leaf"`
-	Announcement string      `json:"announcement"` // envelopes
-	Heartbeat    string      `json:"heartbeat"`
-	Frames       []roomFrame `json:"frames"`
-}
-
-type roomFrame struct {
-	Source string `json:"source"`
-	MIME   string `json:"mime"`
-	Key    bool   `json:"key_frame"`
-	RTP    uint32 `json:"rtp_timestamp"`
 	Frame  string `json:"frame"`
 	Sealed string `json:"protected"`
 }
@@ -192,31 +171,6 @@ func frameVectors() (all []frameVector) {
 	return all
 }
 
-func roomVectors() roomVector {
-	secret, conn, random := link.Secret(pattern(32, 33)), link.ConnID(pattern(16, 44)), pattern(16, 55)
-	v := roomVector{Secret: secret.Encode(), Conn: conn.String(), Random: x(random), Leaf: 3}
-	r := must(room.New(room.Config{Keys: must(link.Derive(secret)), Conn: conn, Random: [16]byte(random)}))
-	var out room.Actions
-	if err := r.Welcome(now, v.Leaf, nil, &out); err != nil {
-		panic(err)
-	}
-	for i, f := range []struct {
-		source, mime string
-		codec        sframe.Codec
-	}{
-		{"mic", "audio/opus", sframe.Opus}, {"camera", "video/VP8", sframe.VP8}, {"camera", "video/VP9", sframe.VP9},
-		{"screen", "video/AV1", sframe.AV1}, {"screen_audio", "audio/opus", sframe.Opus}, {"camera", "video/AV1", sframe.AV1},
-	} {
-		context, _ := room.ParseSource(f.source)
-		frame := pattern(40+i, 0)
-		sealed := must(must(r.Sender(context)).Protect(nil, f.codec, true, frame))
-		v.Frames = append(v.Frames, roomFrame{f.source, f.mime, true, uint32(3000 * i), x(frame), x(sealed)})
-	}
-	must(r.Tick(now.Add(time.Minute), &out))
-	v.Announcement, v.Heartbeat = x(out.Send[0]), x(out.Send[1])
-	return v
-}
-
 func show(c safety.Code) shownCode {
 	v := shownCode{Code: x(c[:]), Digits: c.Digits()}
 	for _, e := range c.Emoji() {
@@ -265,7 +219,7 @@ func fileVectors() (all []fileVector) {
 
 func TestVectors_unchanged(t *testing.T) {
 	for name, v := range map[string]any{
-		"link.json": linkVectors(), "envelope.json": envelopeVectors(), "frame.json": frameVectors(), "room.json": roomVectors(),
+		"link.json": linkVectors(), "envelope.json": envelopeVectors(), "frame.json": frameVectors(),
 		"safety.json": safetyVectors(), "file.json": fileVectors(),
 	} {
 		got := append(must(json.MarshalIndent(v, "", "  ")), '\n')

@@ -3,6 +3,7 @@
 //	sotto dev     signaling, media node, page and metrics in one process, for this machine
 //	sotto signal  signaling and page, with the engine that media nodes connect to
 //	sotto sfu     a media node
+//	sotto join    a participant without a browser
 //	sotto token   makes join tokens
 //	sotto config  checks, prints and documents the configuration
 //	sotto bench   rooms of native participants against a node; prints packets, loss, latency and CPU per packet
@@ -37,6 +38,7 @@ const usage = `sotto: encrypted group video
   sotto dev [flags]        everything in one process, for trying it out
   sotto signal [flags]     signaling and page
   sotto sfu [flags]        a media node
+  sotto join LINK          take part in a room without a browser
   sotto token create       make a join token
   sotto config check|print|docs
                            look at the configuration
@@ -61,6 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = runSignal(ctx, rest, stdout, stderr)
 	case "sfu":
 		err = runSFU(ctx, rest, stdout, stderr)
+	case "join":
+		err = joinCommand(ctx, rest, os.Stdin, stdout, stderr)
 	case "token":
 		err = tokenCommand(ctx, rest, stdout, stderr)
 	case "config":

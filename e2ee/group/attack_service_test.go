@@ -111,7 +111,7 @@ func TestAttack11_equivocation(t *testing.T) {
 
 // TestAttack12_withheldRemove: the service does not show one member that another
 // was removed. That member stops sending within three heartbeat intervals and
-// says so; everybody else has switched 250 ms after the commit.
+// says so; everybody else has switched soon after the commit.
 func TestAttack12_withheldRemove(t *testing.T) {
 	w := newWorld(t, 12)
 	all := w.room(5)

@@ -1,18 +1,20 @@
-// Package room is a member's view of an encrypted room: who is there, whose key
-// opens which frame, and what has to be told to the others. It is a pure state
-// machine for native clients: events go in as method calls with the time,
-// actions come out as values. No clock, no goroutine, no I/O, no randomness.
+// Package room is a participant's end of an encrypted room: the membership of
+// package group, the media keys that follow from it, and whose key opens which
+// frame. It is a pure state machine for native clients: events go in as method
+// calls with the time, actions come out as values. No clock, no goroutine, no
+// I/O.
 //
-//	signaling: Welcome, PeerJoined, PeerLeft, Envelope, Slots ─┐
-//	media:     Open(mid, frame) ───────────────────────────────┤ Room ─→ Actions
-//	time:      Tick ───────────────────────────────────────────┘
+//	signaling: Welcome, PeerJoined, Envelope, Slots, … ─┐
+//	media:     Open(mid, frame) ────────────────────────┤ Room ─→ Actions
+//	person:    Send, Admit, Kick, SetPolicy, … ─────────┤
+//	time:      Tick ────────────────────────────────────┘
 //
-// A frame reaches the decoder only if it is an SFrame frame whose KID names the
-// leaf of the connection, and the context of the source, that signaling put
-// into the receiving m-line, if its tag verifies and its counter is new. There
-// is no other way through.
+// A frame reaches the decoder only if it is an SFrame frame whose KID names an
+// epoch of the group, the leaf which in that epoch is the connection, and the
+// context which is the source, that signaling put into the receiving m-line; if
+// its tag verifies and its counter is new. There is no other way through.
 //
 // A Room belongs to one goroutine. Only the senders it hands out are safe to use
-// from others. After the signaling connection is lost, make a new Room with a
-// new connection id and new randomness: a connection id never comes back.
+// from others. When the participation is over, make a new Room with a new
+// connection id: a connection id never comes back.
 package room

@@ -1,56 +1,34 @@
 package room
 
 import (
-	"encoding/binary"
+	"crypto"
+	"crypto/ed25519"
 	"errors"
-	"strconv"
+	"fmt"
 	"time"
 
+	"sotto/e2ee/group"
 	"sotto/e2ee/link"
 	"sotto/e2ee/sframe"
 )
 
-const (
-	// maxPeers: a leaf is one byte, so nobody else fits.
-	maxPeers = 255
-	// maxLeft bounds the memory of connections that are gone, 16 bytes each.
-	// When it is full newcomers are refused: forgetting one would let a server
-	// play its recorded frames again as live.
-	maxLeft = 1 << 16
-	// heartbeatMin is the shortest heartbeat interval; large rooms beat slower
-	// so that a room's heartbeats stay below ten a second.
-	heartbeatMin = 5 * time.Second
-	// mismatchAfter is how many frames in a row must fail before a peer is shown
-	// as mismatched; fewer could be one damaged frame and its remains.
-	mismatchAfter = 8
-)
+// mismatchAfter is how many frames in a row must fail before a peer is shown
+// as mismatched; fewer could be one damaged frame and its remains.
+const mismatchAfter = 8
 
-// Errors of events that contradict the protocol. Nothing changes then.
-var (
-	ErrNotAdmitted = errors.New("room: no welcome yet")
-	ErrAdmitted    = errors.New("room: second welcome")
-	ErrRoster      = errors.New("room: the roster contradicts itself")
-	ErrSlots       = errors.New("room: unacceptable slot list")
-	ErrEnvelope    = errors.New("room: unacceptable envelope")
-)
-
-// Peer is somebody else in the room, as signaling says.
-type Peer struct {
-	Conn link.ConnID
-	Leaf uint8
-}
+// maxPeers: a leaf is one byte, so nobody else fits.
+const maxPeers = 255
 
 // State is how a peer's frames stand.
 type State uint8
 
 // The states of a peer.
 const (
-	// Waiting: no key yet.
+	// Waiting: not a member of the group yet, so there is no key.
 	Waiting State = iota
-	// Encrypted: the key is known and frames open with it.
+	// Encrypted: a member; its frames open.
 	Encrypted
-	// Mismatch: frames do not open with the announced key, or the announcement
-	// contradicts what signaling says.
+	// Mismatch: its frames do not open.
 	Mismatch
 )
 
@@ -70,12 +48,6 @@ type PeerState struct {
 	State State
 }
 
-// Name is what a peer wants to be called. Nobody vouches for it.
-type Name struct {
-	Conn link.ConnID
-	Name string
-}
-
 // Frame is an opened frame of a bound m-line. Data belongs to the receiver.
 type Frame struct {
 	MID    string
@@ -90,315 +62,306 @@ type Frame struct {
 type Actions struct {
 	Send      [][]byte    // binary signaling messages, in order
 	States    []PeerState // to show
-	Names     []Name      // to show; the latest of a peer counts
 	Frames    []Frame     // frames that had been held, in order, before the one just opened
 	KeyFrames []string    // m-lines for which to ask for a key frame
+
+	// The membership's, as in [group.Actions].
+	Messages      []group.Message // without heartbeats
+	Changed       bool
+	KnocksChanged bool
+	Knocks        []group.Knock
+	Notices       []group.Notice
+	Link          *group.NewLink
 }
 
 // Reset empties a, keeping its memory.
 func (a *Actions) Reset() {
 	clear(a.Frames)
-	a.Send, a.States, a.Names, a.Frames, a.KeyFrames = a.Send[:0], a.States[:0], a.Names[:0], a.Frames[:0], a.KeyFrames[:0]
+	*a = Actions{
+		Send: a.Send[:0], States: a.States[:0], Frames: a.Frames[:0], KeyFrames: a.KeyFrames[:0],
+		Messages: a.Messages[:0], Notices: a.Notices[:0],
+	}
 }
 
 // Stats are sums since the room began.
 type Stats struct {
 	Opened             uint64
 	Dropped            [sframe.NumDrops]uint64 // by sframe.Drop
-	EnvelopesRefused   uint64                  // unknown sender, malformed, replayed or false
+	EnvelopesRefused   uint64                  // unknown sender, malformed, replayed, false or against the rules
 	KeyFramesRequested uint64
 }
 
-// Config of a Room. Conn and Random are fresh for every Room.
+// Config of a Room. Conn is fresh for every Room.
 type Config struct {
-	Keys   *link.Keys
-	Conn   link.ConnID
-	Random [16]byte
+	Link     *link.Keys
+	Gen      uint16
+	Conn     link.ConnID
+	Identity crypto.Signer // Ed25519; signs at once
+	Name     string        // "" or one that group.AcceptName accepts
+	HostTag  [16]byte      // of a group that this client founds
+	Policy   group.Policy  // of a group that this client founds
 }
 
 // Room is one client's state. See the package documentation.
 type Room struct {
-	keys   *link.Keys
-	conn   link.ConnID
-	group  Group
-	link   *linkGroup // the same group, as long as keys come from the link
-	sealer *link.Sealer
+	conn     link.ConnID
+	identity crypto.Signer
+	group    *group.Group
+	acts     group.Actions // of the event at hand
 
-	peers   map[link.ConnID]*peer
-	leaves  [256]*peer
-	left    map[link.ConnID]struct{}
-	slots   map[string]*slot
-	order   []*slot // the same, in the order of appearance
-	senders [sframe.Data + 1]*sframe.Sender
-	beatAt  time.Time
-	stats   Stats
+	peers   map[link.ConnID]*peer // as signaling says
+	epochs  []*epoch              // oldest first
+	sending uint64                // epoch of the senders
+	senders [sframe.Data + 1]Sender
+
+	slots  map[string]*slot
+	order  []*slot // the same, in the order of appearance
+	beatAt time.Time
+	stats  Stats
 }
 
 type peer struct {
-	conn      link.ConnID
-	leaf      uint8
-	state     State
-	opener    *link.Opener
-	receivers []*sframe.Receiver
-	failures  int // frames in a row that did not open
+	conn     link.ConnID
+	state    State
+	failures int // frames in a row that did not open
 }
 
-// New returns the room of a client that is not admitted yet.
+// New returns the room of a client that is not connected yet.
 func New(cfg Config) (*Room, error) {
-	group, err := newLinkGroup(cfg.Keys, cfg.Conn, cfg.Random)
-	if err != nil {
-		return nil, err
+	public, ok := cfg.Identity.Public().(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%w: the identity is no Ed25519 key", group.ErrConfig)
 	}
-	sealer, err := cfg.Keys.Sealer(cfg.Conn)
+	g, err := group.New(group.Config{
+		Link: cfg.Link, Gen: cfg.Gen, Conn: cfg.Conn, Identity: public,
+		Name: cfg.Name, HostTag: cfg.HostTag, Policy: cfg.Policy,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &Room{
-		keys: cfg.Keys, conn: cfg.Conn, group: group, link: group, sealer: sealer,
-		peers: make(map[link.ConnID]*peer),
-		left:  make(map[link.ConnID]struct{}),
-		slots: make(map[string]*slot),
+		conn: cfg.Conn, identity: cfg.Identity, group: g,
+		peers: make(map[link.ConnID]*peer), slots: make(map[string]*slot),
 	}, nil
 }
+
+// Group is the membership, to read. Its events come through the Room.
+func (r *Room) Group() *group.Group { return r.group }
 
 // Stats returns a copy of the counters.
 func (r *Room) Stats() Stats { return r.stats }
 
-// Welcome is the admission: own leaf and who is there. It announces the own key
-// to all.
-func (r *Room) Welcome(now time.Time, leaf uint8, peers []Peer, out *Actions) error {
-	if _, ok := r.group.OwnLeaf(); ok {
-		return ErrAdmitted
+// Welcome is the admission by the service: who is there, and where the group
+// stands.
+func (r *Room) Welcome(now time.Time, peers []link.ConnID, at *group.Position, out *Actions) error {
+	err := r.group.Welcome(now, peers, at, &r.acts)
+	if err == nil {
+		r.beatAt = now.Add(heartbeatMin)
+		r.roster(peers, out)
 	}
-	r.link.admit(leaf)
-	r.beatAt = now.Add(r.heartbeatEvery())
-	var err error
-	for _, p := range peers {
-		err = errors.Join(err, r.add(p, out))
-	}
-	return errors.Join(err, r.send(link.ConnID{}, messageSender, r.link.announcement(), out))
+	return errors.Join(err, r.settle(now, out))
 }
 
-// PeerJoined adds a peer and announces the own key to it.
-func (r *Room) PeerJoined(_ time.Time, p Peer, out *Actions) error {
-	if _, ok := r.group.OwnLeaf(); !ok {
-		return ErrNotAdmitted
+// Resumed is the welcome of the service after a resumption.
+func (r *Room) Resumed(now time.Time, peers []link.ConnID, at *group.Position, lost bool, out *Actions) error {
+	err := r.group.Resumed(now, peers, at, lost, &r.acts)
+	if err == nil {
+		if lost {
+			for _, c := range peers {
+				r.add(c, out)
+			}
+		} else {
+			r.roster(peers, out)
+		}
 	}
-	if err := r.add(p, out); err != nil {
-		return err
-	}
-	return r.send(p.Conn, messageSender, r.link.announcement(), out)
+	return errors.Join(err, r.settle(now, out))
 }
 
-func (r *Room) add(p Peer, out *Actions) error {
-	own, _ := r.group.OwnLeaf()
-	_, gone := r.left[p.Conn]
-	if gone || r.peers[p.Conn] != nil || p.Conn == r.conn || p.Conn == (link.ConnID{}) ||
-		len(r.peers) >= maxPeers || len(r.left)+len(r.peers) >= maxLeft {
-		return ErrRoster
+// PeerJoined adds a connection.
+func (r *Room) PeerJoined(now time.Time, conn link.ConnID, out *Actions) error {
+	err := r.group.PeerJoined(now, conn, &r.acts)
+	if err == nil {
+		r.add(conn, out)
 	}
-	if p.Leaf == own || r.leaves[p.Leaf] != nil {
-		// Two senders of one leaf could not be told apart by KID. The one that
-		// was there first stays.
-		out.States = append(out.States, PeerState{p.Conn, Mismatch})
-		return ErrRoster
-	}
-	opener, err := r.keys.Opener(p.Conn)
-	if err != nil {
-		return err
-	}
-	q := &peer{conn: p.Conn, leaf: p.Leaf, opener: opener}
-	r.peers[p.Conn], r.leaves[p.Leaf] = q, q
-	out.States = append(out.States, PeerState{p.Conn, Waiting})
-	return nil
+	return errors.Join(err, r.settle(now, out))
 }
 
-// PeerLeft forgets a peer and its keys, for good.
-func (r *Room) PeerLeft(_ time.Time, conn link.ConnID, _ *Actions) {
-	p := r.peers[conn]
-	if p == nil {
-		return
-	}
+// PeerLeft takes a connection out.
+func (r *Room) PeerLeft(now time.Time, conn link.ConnID, out *Actions) error {
 	delete(r.peers, conn)
-	r.leaves[p.leaf] = nil
-	r.left[conn] = struct{}{}
-	r.link.remove(conn)
+	r.group.PeerLeft(now, conn, &r.acts)
+	return r.settle(now, out)
+}
+
+// Peers is the whole list of the other connections, after a restart of the
+// service.
+func (r *Room) Peers(now time.Time, all []link.ConnID, out *Actions) error {
+	r.roster(all, out)
+	r.group.Peers(now, all, &r.acts)
+	return r.settle(now, out)
+}
+
+// Position is the service's message "group"; nil: there is none.
+func (r *Room) Position(now time.Time, at *group.Position, out *Actions) error {
+	r.group.Position(now, at, &r.acts)
+	return r.settle(now, out)
+}
+
+// Stale is the service's message "stale".
+func (r *Room) Stale(now time.Time, at *group.Position, out *Actions) error {
+	r.group.Stale(now, at, &r.acts)
+	return r.settle(now, out)
 }
 
 // Envelope takes a binary signaling message: u64 seq || envelope. Errors are
 // for logs; the room goes on.
 func (r *Room) Envelope(now time.Time, data []byte, out *Actions) error {
-	err := r.envelope(now, data, out)
+	err := r.group.Envelope(now, data, &r.acts)
 	if err != nil {
 		r.stats.EnvelopesRefused++
 	}
-	return err
+	return errors.Join(err, r.settle(now, out))
 }
 
-func (r *Room) envelope(now time.Time, data []byte, out *Actions) error {
-	if len(data) < 8 {
-		return ErrEnvelope
-	}
-	h, _, err := link.ParseEnvelope(data[8:])
-	if err != nil {
-		return err
-	}
-	p := r.peers[h.From]
-	if p == nil || h.Type != link.TypeApp || h.Gen != 0 || h.Slot != 0 || h.Group != [16]byte{} || (h.To != link.ConnID{} && h.To != r.conn) || h.Epoch != r.group.Epoch() {
-		return ErrEnvelope
-	}
-	_, message, err := p.opener.Open(data[8:])
-	if err != nil {
-		return err
-	}
-	if len(message) == 0 {
-		return ErrEnvelope
-	}
-	switch message[0] {
-	case messageSender:
-		return r.announced(now, p, message[1:], out)
-	case messageHeartbeat:
-		return decodeHeartbeat(message[1:], func(c sframe.Context, next uint64) {
-			if v := r.receiver(p, sframe.MakeKID(c, p.leaf, uint8(r.group.Epoch()))); v != nil {
-				v.Heartbeat(next)
-			}
-		})
-	case messageProfile:
-		name, err := decodeProfile(message[1:])
-		if err != nil {
-			return err
-		}
-		out.Names = append(out.Names, Name{p.conn, name})
-	}
-	return nil // also for a type of a later version
+// Do lets a person act on the membership: f calls one of the group's methods
+// that take Actions, with the ones it is given.
+func (r *Room) Do(now time.Time, f func(g *group.Group, acts *group.Actions) error, out *Actions) error {
+	err := f(r.group, &r.acts)
+	return errors.Join(err, r.settle(now, out))
 }
 
-func (r *Room) announced(now time.Time, p *peer, body []byte, out *Actions) error {
-	conn, leaf, random, err := decodeAnnouncement(body)
-	if err != nil {
-		return err
-	}
-	if conn != p.conn || leaf != p.leaf {
-		if p.state == Waiting {
-			r.setState(p, Mismatch, out)
-		}
-		return ErrEnvelope
-	}
-	fresh, ok := r.link.announce(conn, leaf, random)
-	if !ok {
-		return ErrEnvelope
-	}
-	if fresh {
-		r.setState(p, Encrypted, out)
-		r.releaseAll(now, out)
-	}
-	return nil
-}
-
-// Tick sends heartbeats, drops frames held too long and asks again for key
-// frames. It returns when to call it next, at the latest.
+// Tick does what is due: timers of the membership, heartbeats, frames held too
+// long, key frames to be asked for again. It returns when to call it next, at
+// the latest.
 func (r *Room) Tick(now time.Time, out *Actions) (next time.Time, err error) {
-	next = now.Add(heartbeatMin)
-	if _, ok := r.group.OwnLeaf(); ok {
+	next = r.group.Tick(now, &r.acts)
+	if r.group.State() == group.StateMember {
 		if !now.Before(r.beatAt) {
 			r.beatAt = now.Add(r.heartbeatEvery())
-			err = r.beat(out)
+			if body := r.beat(); body != nil {
+				err = r.group.Send(now, MessageHeartbeat, body, &r.acts)
+			}
 		}
-		next = r.beatAt
+		next = earlier(next, r.beatAt)
 	}
+	err = errors.Join(err, r.settle(now, out))
 	for _, s := range r.order {
-		if at := r.tickSlot(now, s, out); !at.IsZero() && at.Before(next) {
-			next = at
+		if at := r.tickSlot(now, s, out); !at.IsZero() {
+			next = earlier(next, at)
 		}
 	}
 	return next, err
 }
 
-func (r *Room) heartbeatEvery() time.Duration {
-	return max(heartbeatMin, time.Duration(len(r.peers)+1)*time.Second/10)
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
-func (r *Room) beat(out *Actions) error {
-	h := heartbeat{CTR: make(map[string]uint64)}
-	for c, s := range r.senders {
-		if s != nil {
-			h.CTR[strconv.Itoa(c)] = s.Next()
+// settle signs what is to be signed and carries out what concerns keys; the
+// rest goes on to out.
+func (r *Room) settle(now time.Time, out *Actions) error {
+	var errs error
+	for len(r.acts.Sign) > 0 {
+		s := r.acts.Sign[0]
+		r.acts.Sign = r.acts.Sign[1:]
+		signature, err := r.identity.Sign(nil, s.Message, crypto.Hash(0))
+		if err == nil {
+			err = r.group.Signed(now, s.ID, signature, &r.acts)
+		}
+		errs = errors.Join(errs, err)
+	}
+	errs = errors.Join(errs, r.rekey(out))
+	for _, m := range r.acts.Messages {
+		if m.Kind != MessageHeartbeat {
+			out.Messages = append(out.Messages, m)
+		} else if err := r.heard(m.Leaf, m.Body); err != nil {
+			r.stats.EnvelopesRefused++
 		}
 	}
-	if len(h.CTR) == 0 {
-		return nil // who sends no media has nothing to bound; an audience of hundreds stays silent
+	out.Send = append(out.Send, r.acts.Send...)
+	out.Changed = out.Changed || r.acts.Changed
+	if r.acts.KnocksChanged {
+		out.KnocksChanged, out.Knocks = true, r.acts.Knocks
 	}
-	return r.send(link.ConnID{}, messageHeartbeat, h, out)
+	out.Notices = append(out.Notices, r.acts.Notices...)
+	if r.acts.Link != nil {
+		out.Link = r.acts.Link
+	}
+	news := len(r.acts.Keys) > 0
+	r.acts.Reset()
+	if news {
+		r.releaseAll(now, out)
+	}
+	return errs
 }
 
-func (r *Room) send(to link.ConnID, kind byte, body any, out *Actions) error {
-	message, err := encode(kind, body)
-	if err != nil {
-		return err
+// rekey carries out what the membership says about media keys.
+func (r *Room) rekey(out *Actions) error {
+	if r.acts.Stop {
+		r.stopSending()
 	}
-	envelope, err := r.sealer.Seal(link.Header{Type: link.TypeApp, Epoch: r.group.Epoch(), To: to}, message)
-	if err != nil {
-		return err
+	for _, k := range r.acts.Keys {
+		e := &epoch{number: k.Epoch, base: k.Base, own: k.Leaf, receivers: make(map[sframe.KID]*sframe.Receiver)}
+		for _, m := range k.Members {
+			e.members[m.Leaf] = m.Conn
+			if p := r.peers[m.Conn]; p != nil && p.state == Waiting {
+				r.setState(p, Encrypted, out)
+			}
+		}
+		r.install(e)
 	}
-	out.Send = append(out.Send, envelope)
-	return nil
-}
-
-// Sender returns the sender of a source: always the same one for one key, so
-// that counters never repeat. The error is [ErrNotAdmitted] before Welcome.
-func (r *Room) Sender(c sframe.Context) (*sframe.Sender, error) {
-	leaf, ok := r.group.OwnLeaf()
-	base, okBase := r.group.SenderBase()
-	if !ok || !okBase || int(c) >= len(r.senders) {
-		return nil, ErrNotAdmitted
+	var errs error
+	for _, number := range r.acts.SendEpoch {
+		errs = errors.Join(errs, r.sendWith(number))
 	}
-	kid := sframe.MakeKID(c, leaf, uint8(r.group.Epoch()))
-	if s := r.senders[c]; s != nil && s.KID() == kid {
-		return s, nil
-	}
-	key, err := sframe.DeriveKey(base, kid)
-	if err != nil {
-		return nil, err
-	}
-	r.senders[c] = sframe.NewSender(key)
-	return r.senders[c], nil
-}
-
-// receiver returns the receiver of a peer's KID, nil if its key is not known.
-func (r *Room) receiver(p *peer, kid sframe.KID) *sframe.Receiver {
-	for _, v := range p.receivers {
-		if v.KID() == kid {
-			return v
+	for _, d := range r.acts.Dropped {
+		for _, e := range r.epochs {
+			if e.number <= d.Epoch {
+				e.removed[d.Leaf] = true
+			}
 		}
 	}
-	_, leaf, epoch, ok := kid.Split()
-	if !ok {
-		return nil
+	for _, number := range r.acts.Forget {
+		r.forget(number)
 	}
-	base, ok := r.group.ReceiverBase(p.conn, leaf, epoch)
-	if !ok {
-		return nil
-	}
-	key, err := sframe.DeriveKey(base, kid)
-	if err != nil {
-		return nil
-	}
-	v := sframe.NewReceiver(key)
-	p.receivers = append(p.receivers, v)
-	return v
+	return errs
 }
+
+// roster replaces the list of connections.
+func (r *Room) roster(all []link.ConnID, out *Actions) {
+	there := make(map[link.ConnID]bool, len(all))
+	for _, c := range all {
+		there[c] = true
+		r.add(c, out)
+	}
+	for c := range r.peers {
+		if !there[c] {
+			delete(r.peers, c)
+		}
+	}
+}
+
+func (r *Room) add(conn link.ConnID, out *Actions) {
+	if r.peers[conn] != nil || conn == r.conn || len(r.peers) >= maxPeers {
+		return
+	}
+	p := &peer{conn: conn}
+	r.peers[conn] = p
+	out.States = append(out.States, PeerState{conn, Waiting})
+	if n := len(r.epochs); n > 0 && r.epochs[n-1].has(conn) {
+		r.setState(p, Encrypted, out)
+	}
+}
+
+// size is the number of connections in the room, the own one included.
+func (r *Room) size() int { return len(r.peers) + 1 }
 
 func (r *Room) setState(p *peer, s State, out *Actions) {
 	if p.state != s {
 		p.state = s
 		out.States = append(out.States, PeerState{p.conn, s})
 	}
-}
-
-// Sequence reads the service's number of a binary message.
-func Sequence(data []byte) (seq uint64, ok bool) {
-	if len(data) < 8 {
-		return 0, false
-	}
-	return binary.BigEndian.Uint64(data), true
 }

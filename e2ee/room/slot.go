@@ -22,6 +22,9 @@ const (
 	askMost  = 4 * time.Second
 )
 
+// ErrSlots: a slot list contradicts itself or is too long. Nothing changed then.
+var ErrSlots = errors.New("room: unacceptable slot list")
+
 // ErrHeld: the frame was copied and comes out later as an action, or is dropped.
 var ErrHeld = errors.New("room: frame held")
 
@@ -129,14 +132,17 @@ func (r *Room) open(now time.Time, s *slot, codec sframe.Codec, rtp uint32, fram
 	if err != nil {
 		return dst, r.drop(err)
 	}
-	context, leaf, _, _ := f.KID.Split()
-	p := r.peers[s.conn]
-	if p == nil || p.leaf != leaf || s.source != context || context.Audio() != (codec == sframe.Opus) {
+	context, leaf, low, _ := f.KID.Split()
+	e, p := r.epochOf(low), r.peers[s.conn]
+	if e == nil || p == nil || e.members[leaf] != s.conn || s.source != context || context.Audio() != (codec == sframe.Opus) {
 		return dst, ErrHeld
 	}
-	v := r.receiver(p, f.KID)
-	if v == nil {
-		return dst, ErrHeld
+	if e.removed[leaf] {
+		return dst, r.drop(sframe.DropNoKey)
+	}
+	v, err := e.receiver(f.KID)
+	if err != nil {
+		return dst, r.drop(sframe.DropNoKey)
 	}
 	dst, err = v.Open(dst, now, &s.order, rtp, f)
 	switch err {

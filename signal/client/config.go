@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/pion/webrtc/v4"
 
+	"sotto/e2ee/group"
 	"sotto/e2ee/link"
 	"sotto/e2ee/sframe"
 	"sotto/signal/client/clips"
@@ -40,11 +43,17 @@ func (e *RefusedError) Error() string {
 type Config struct {
 	// URL is the signaling endpoint: ws, wss, http or https, with its path.
 	URL string
-	// Keys are those of the room's link.
+	// Keys are those of the room's link, Gen is how often that has been replaced.
 	Keys *link.Keys
-	// MediaKeys, when not nil, replace Keys for media alone: a participant that was admitted and follows the room, but has
-	// the wrong media key. For tests.
-	MediaKeys *link.Keys
+	Gen  uint16
+	// Person is what the others call this participant: at most 64 bytes, "" for no name.
+	Person string
+	// Identity signs for the participant (Ed25519); nil draws one for this participation.
+	Identity crypto.Signer
+	// HostToken lets the founder of a room put others out at the service; zero draws one.
+	HostToken link.HostToken
+	// Policy of the room if this participant founds it.
+	Policy group.Policy
 	// Dial opens the connection to the service; nil is a TCP connection.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Engine sets up sockets, ICE timeouts and whatever else the peer connection shall use; nil = pion's defaults. It runs
@@ -70,6 +79,16 @@ type Config struct {
 	Phase time.Duration
 	// Observer, when set, is told of every received frame.
 	Observer Observer
+	// Listener, when set, is told what the group says.
+	Listener Listener
+}
+
+// Listener hears the group. Its methods are called one at a time and must not block nor call the participant.
+type Listener interface {
+	// Message is an application message of another member.
+	Message(group.Message)
+	// Notice is what happened to the membership.
+	Notice(group.Notice)
 }
 
 // Observer watches the frames of a participant. Its method is called from the receiving goroutines, several at a time, and
@@ -107,8 +126,13 @@ func (c *Config) complete() (host string, _ error) {
 			return "", err
 		}
 	}
-	if c.MediaKeys == nil {
-		c.MediaKeys = c.Keys
+	if c.Identity == nil {
+		if _, c.Identity, err = ed25519.GenerateKey(nil); err != nil {
+			return "", err
+		}
+	}
+	if c.HostToken == (link.HostToken{}) {
+		c.HostToken = link.NewHostToken()
 	}
 	if c.Codecs == nil {
 		c.Codecs = []sframe.Codec{sframe.VP8}

@@ -1,119 +1,129 @@
 package client
 
 import (
-	"crypto/rand"
-	"fmt"
 	"time"
 
+	"sotto/e2ee/group"
 	"sotto/e2ee/link"
 	"sotto/e2ee/room"
 	"sotto/e2ee/sframe"
+	"sotto/signal/protocol"
 )
 
-// keys is the room's key state with the senders of the own sources. protect may be called by any goroutine; everything else
-// under Participant.mu.
+// keys is the participant's end of the encrypted room, with the senders of the own sources. protect may be called by any
+// goroutine; everything else under Participant.mu.
 type keys struct {
 	room    *room.Room
 	out     room.Actions
-	conn    link.ConnID
-	senders [2]*sframe.Sender // microphone, camera; fixed by welcome
-	between *translation      // nil, except for a wrong media key
+	senders [2]*room.Sender // microphone, camera
 }
 
-func newKeys(conn link.ConnID, admission, media *link.Keys) (*keys, error) {
-	k := &keys{conn: conn}
-	cfg := room.Config{Keys: media, Conn: conn}
-	if _, err := rand.Read(cfg.Random[:]); err != nil {
+func newKeys(cfg Config, conn link.ConnID) (*keys, error) {
+	r, err := room.New(room.Config{
+		Link: cfg.Keys, Gen: cfg.Gen, Conn: conn, Identity: cfg.Identity, Name: cfg.Person,
+		HostTag: cfg.HostToken.Tag(), Policy: cfg.Policy,
+	})
+	if err != nil {
 		return nil, err
 	}
-	if media != admission {
-		k.between = &translation{real: admission, wrong: media, openers: map[link.ConnID]*link.Opener{}, sealers: map[link.ConnID]*link.Sealer{}}
-	}
-	var err error
-	k.room, err = room.New(cfg)
-	return k, err
-}
-
-// welcome admits the participant and makes the senders.
-func (k *keys) welcome(now time.Time, leaf uint8, peers []room.Peer) error {
-	if err := k.room.Welcome(now, leaf, peers, &k.out); err != nil {
-		return err
-	}
+	k := &keys{room: r}
 	for c := range k.senders {
-		var err error
-		if k.senders[c], err = k.room.Sender(sframe.Context(c)); err != nil {
-			return err
-		}
+		k.senders[c] = r.Sender(sframe.Context(c))
 	}
-	return nil
+	return k, nil
 }
 
-// protect appends the protected frame to dst.
+// protect appends the protected frame to dst. Before admission to the group nothing may leave.
 func (k *keys) protect(dst []byte, context sframe.Context, codec sframe.Codec, key bool, frame []byte) ([]byte, error) {
 	return k.senders[context].Protect(dst, codec, key, frame)
 }
 
-// envelope takes a binary message of the service.
-func (k *keys) envelope(now time.Time, data []byte) error {
-	if k.between != nil {
-		var err error
-		if data, err = k.between.in(data); err != nil {
-			return err
-		}
-	}
-	return k.room.Envelope(now, data, &k.out)
-}
-
-// takeSends moves the envelopes that are to be sent to dst.
+// takeSends moves what is to be sent to dst.
 func (k *keys) takeSends(dst [][]byte) [][]byte {
-	for _, e := range k.out.Send {
-		if k.between != nil {
-			var err error
-			if e, err = k.between.pass(e, k.between.wrong, k.between.real); err != nil {
-				continue
-			}
-		}
-		dst = append(dst, e)
-	}
+	dst = append(dst, k.out.Send...)
 	k.out.Send = k.out.Send[:0]
 	return dst
 }
 
-// translation lets a participant follow the room's sealed messages with the right keys, while its key state was made from
-// wrong ones: it opens each envelope with one set and seals it again with the other. So the media keys alone are wrong.
-type translation struct {
-	real, wrong *link.Keys
-	openers     map[link.ConnID]*link.Opener
-	sealers     map[link.ConnID]*link.Sealer
+// Membership is what a participant knows of the encrypted group.
+type Membership struct {
+	State   group.State
+	Epoch   uint64
+	Leaf    uint8
+	Host    bool // this participant is
+	Policy  group.Policy
+	Members []group.Person // own included, by leaf
+	// Authenticator is equal for all members of the epoch, GroupID for all of the group; safety codes come from them.
+	Authenticator, GroupID []byte
+	// Link is the room's newest link.
+	Link *link.Keys
+	Gen  uint16
+	// Knocks are those who wait for a member's hand.
+	Knocks []group.Knock
 }
 
-func (t *translation) in(data []byte) ([]byte, error) {
-	if len(data) < 8 {
-		return nil, ErrProtocol
+// Membership is the state of the group as this participant knows it.
+func (p *Participant) Membership() Membership {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.keys.room.Group()
+	m := Membership{
+		State: g.State(), Epoch: g.Epoch(), Host: g.IsHost(), Policy: g.Policy(), Members: g.Members(),
+		Authenticator: g.Authenticator(), GroupID: g.ID(), Knocks: p.knocks,
 	}
-	e, err := t.pass(data[8:], t.real, t.wrong)
-	if err != nil {
-		return nil, err
-	}
-	return append(data[:8:8], e...), nil
+	m.Leaf, _ = g.Own()
+	m.Link, m.Gen = g.Keys()
+	return m
 }
 
-func (t *translation) pass(envelope []byte, from, to *link.Keys) ([]byte, error) {
-	h, _, err := link.ParseEnvelope(envelope)
+// Admitted is closed when the participant has become a member of the group for the first time: it sends and sees from then on.
+func (p *Participant) Admitted() <-chan struct{} { return p.admitted }
+
+// Say sends an application message to all members. The kinds and bodies are those of the protocol document.
+func (p *Participant) Say(kind uint8, body []byte) error {
+	return p.act(func(now time.Time, g *group.Group, acts *group.Actions) error { return g.Send(now, kind, body, acts) })
+}
+
+// Admit lets somebody in who knocks.
+func (p *Participant) Admit(conn protocol.ConnID) error {
+	return p.act(func(now time.Time, g *group.Group, acts *group.Actions) error {
+		return g.Admit(now, link.ConnID(conn), acts)
+	})
+}
+
+// Refuse turns somebody away who knocks.
+func (p *Participant) Refuse(conn protocol.ConnID) error {
+	return p.act(func(now time.Time, g *group.Group, acts *group.Actions) error {
+		return g.Refuse(now, link.ConnID(conn), acts)
+	})
+}
+
+// Kick removes a member from the group, and its connection from the service. Only the host can.
+func (p *Participant) Kick(conn protocol.ConnID) error {
+	err := p.act(func(now time.Time, g *group.Group, acts *group.Actions) error {
+		return g.Kick(now, link.ConnID(conn), acts)
+	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if t.openers[h.From] == nil {
-		if t.openers[h.From], err = from.Opener(h.From); err != nil {
-			return nil, fmt.Errorf("client: opener: %w", err)
-		}
-		if t.sealers[h.From], err = to.Sealer(h.From); err != nil {
-			return nil, fmt.Errorf("client: sealer: %w", err)
-		}
-	}
-	_, message, err := t.openers[h.From].Open(envelope)
-	if err != nil {
-		return nil, err
-	}
-	return t.sealers[h.From].Seal(h, message)
+	p.say(&protocol.Evict{ID: p.lastID.Add(1), ConnID: conn, Host: protocol.Bytes(p.cfg.HostToken[:])})
+	return nil
+}
+
+// SetPolicy locks the room or lets newcomers knock. Only the host can.
+func (p *Participant) SetPolicy(policy group.Policy) error {
+	return p.act(func(now time.Time, g *group.Group, acts *group.Actions) error { return g.SetPolicy(now, policy, acts) })
+}
+
+// RotateLink replaces the room's link. Only the host can.
+func (p *Participant) RotateLink() error {
+	return p.act(func(now time.Time, g *group.Group, acts *group.Actions) error { return g.RotateLink(now, acts) })
+}
+
+func (p *Participant) act(f func(time.Time, *group.Group, *group.Actions) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.flush()
+	now := time.Now()
+	return p.keys.room.Do(now, func(g *group.Group, acts *group.Actions) error { return f(now, g, acts) }, &p.keys.out)
 }

@@ -72,6 +72,23 @@ func (l *line) sendBinary(ctx context.Context, data []byte) error {
 	return l.ws.Write(ctx, websocket.MessageBinary, data)
 }
 
+// sendAll returns what did not go out.
+func (l *line) sendAll(ctx context.Context, texts []protocol.ClientMessage, envelopes [][]byte) ([]protocol.ClientMessage, [][]byte) {
+	for len(texts) > 0 {
+		if l.send(ctx, texts[0]) != nil {
+			return texts, envelopes
+		}
+		texts = texts[1:]
+	}
+	for len(envelopes) > 0 {
+		if l.sendBinary(ctx, envelopes[0]) != nil {
+			return nil, envelopes
+		}
+		envelopes = envelopes[1:]
+	}
+	return nil, nil
+}
+
 func (l *line) close() {
 	_ = l.ws.CloseNow()
 	l.transport.CloseIdleConnections()
@@ -88,7 +105,7 @@ func (p *Participant) ask(ctx context.Context, id uint32, m protocol.ClientMessa
 		delete(p.replies, id)
 		p.mu.Unlock()
 	}()
-	if err := p.line.send(ctx, m); err != nil {
+	if err := p.line.Load().send(ctx, m); err != nil {
 		return nil, err
 	}
 	select {
@@ -104,19 +121,21 @@ func (p *Participant) ask(ctx context.Context, id uint32, m protocol.ClientMessa
 	}
 }
 
-// listen takes the service's messages until the connection ends.
+// listen takes the service's messages until the participation ends.
 func (p *Participant) listen() {
 	for {
-		m, data, err := p.line.read(p.ctx)
+		m, data, err := p.line.Load().read(p.ctx)
+		if err == nil {
+			err = p.handle(time.Now(), m, data)
+		}
+		if err != nil && p.resumable(err) {
+			err = p.resume()
+		}
 		if err != nil {
 			var closed websocket.CloseError
 			if errors.As(err, &closed) && closed.Code == websocket.StatusNormalClosure {
 				err = ErrClosed
 			}
-			p.cancel(err)
-			return
-		}
-		if err := p.handle(time.Now(), m, data); err != nil {
 			p.cancel(err)
 			return
 		}
@@ -127,23 +146,38 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.flush()
+	p.due = true
+	k := p.keys
 	if m == nil {
 		// A refused envelope is counted by the key state; the room goes on.
-		_ = p.keys.envelope(now, data)
+		if p.number(data) {
+			_ = k.room.Envelope(now, data, &k.out)
+		}
 		p.released(now)
 		return nil
 	}
 	switch m := m.(type) {
 	case *protocol.PeerJoined:
-		if p.peers[m.ConnID] != nil || len(p.peers) >= protocol.MaxPeers {
+		if known := p.peers[m.ConnID]; known != nil && known.Leaf == m.Leaf {
+			return nil // back after a restart of the service
+		} else if len(p.peers) >= protocol.MaxPeers {
 			return fmt.Errorf("%w: roster", ErrProtocol)
 		}
 		p.peers[m.ConnID] = &protocol.Peer{ConnID: m.ConnID, Leaf: m.Leaf}
 		// An unacceptable peer is one that this participant does not hear; the others go on.
-		_ = p.keys.room.PeerJoined(now, room.Peer{Conn: link.ConnID(m.ConnID), Leaf: uint8(m.Leaf)}, &p.keys.out)
+		_ = k.room.PeerJoined(now, link.ConnID(m.ConnID), &k.out)
 	case *protocol.PeerLeft:
 		delete(p.peers, m.ConnID)
-		p.keys.room.PeerLeft(now, link.ConnID(m.ConnID), &p.keys.out)
+		_ = k.room.PeerLeft(now, link.ConnID(m.ConnID), &k.out)
+	case *protocol.Peers:
+		clear(p.peers)
+		_ = k.room.Peers(now, p.meet(m.Peers), &k.out)
+	case *protocol.Group:
+		_ = k.room.Position(now, position(m.GI, m.Slot), &k.out)
+	case *protocol.Stale:
+		_ = k.room.Stale(now, position(m.GI, m.Slot), &k.out)
+	case *protocol.Ticket:
+		p.ticket = m
 	case *protocol.PeerTracks:
 		if q := p.peers[m.ConnID]; q != nil {
 			q.Tracks = m.Tracks
@@ -154,6 +188,8 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 	case *protocol.Wanted:
 		p.limit(m)
 	case *protocol.Answer:
+		p.reply(m.ID, m)
+	case *protocol.Done:
 		p.reply(m.ID, m)
 	case *protocol.Error:
 		if m.ID != nil && p.reply(*m.ID, m) && !m.Fatal {

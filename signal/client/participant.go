@@ -11,6 +11,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
+	"sotto/e2ee/group"
 	"sotto/e2ee/link"
 	"sotto/e2ee/room"
 	"sotto/signal/protocol"
@@ -24,8 +25,7 @@ type Participant struct {
 	cfg  Config
 	host string
 	conn link.ConnID
-	leaf uint8
-	line *line
+	line atomic.Pointer[line]
 	pc   *webrtc.PeerConnection
 	keys *keys
 
@@ -35,9 +35,11 @@ type Participant struct {
 	ctx     context.Context // of the goroutines; ends with Close
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
-	wake    chan struct{} // outbox or requests are not empty
+	wake    chan struct{} // outbox or requests are not empty, or due
 	lastID  atomic.Uint32
 	count   counters
+	// admitted is closed on admission to the group.
+	admitted chan struct{}
 
 	offering sync.Mutex // held from an offer to its answer; before mu
 
@@ -51,6 +53,18 @@ type Participant struct {
 	replies    map[uint32]chan protocol.ServerMessage
 	joinTime   time.Duration
 	stopped    bool
+	due        bool // the key state may have a timer earlier than before
+	isAdmitted bool
+	knocks     []group.Knock
+	texts      []protocol.ClientMessage
+	wants      *protocol.Want // the latest
+
+	// For a resumption.
+	isJoined, isOnline bool
+	resumeToken        string
+	nonce              []byte // of the latest hello
+	lastSeq            uint64
+	ticket             *protocol.Ticket // the latest
 }
 
 // Join enters the room and returns when media is connected. The context bounds joining only.
@@ -62,10 +76,11 @@ func Join(ctx context.Context, cfg Config) (*Participant, error) {
 	}
 	p := &Participant{
 		cfg: cfg, host: host, conn: link.NewConnID(),
-		wake:    make(chan struct{}, 1),
-		peers:   map[protocol.ConnID]*protocol.Peer{},
-		bound:   map[string]room.Slot{},
-		replies: map[uint32]chan protocol.ServerMessage{},
+		wake:     make(chan struct{}, 1),
+		admitted: make(chan struct{}),
+		peers:    map[protocol.ConnID]*protocol.Peer{},
+		bound:    map[string]room.Slot{},
+		replies:  map[uint32]chan protocol.ServerMessage{},
 	}
 	// The goroutines outlive the call: values of ctx are kept, its end is not.
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -81,18 +96,30 @@ func Join(ctx context.Context, cfg Config) (*Participant, error) {
 
 func (p *Participant) join(ctx context.Context) error {
 	var err error
-	if p.keys, err = newKeys(p.conn, p.cfg.Keys, p.cfg.MediaKeys); err != nil {
+	if p.keys, err = newKeys(p.cfg, p.conn); err != nil {
 		return err
 	}
-	if p.line, err = dial(ctx, p.cfg); err != nil {
+	l, err := dial(ctx, p.cfg)
+	if err != nil {
 		return err
 	}
-	if err := p.admit(ctx); err != nil {
+	p.line.Store(l)
+	welcome, err := p.connect(ctx, l, nil)
+	if err != nil {
+		return err
+	}
+	if err := p.welcome(welcome); err != nil {
 		return err
 	}
 	p.run(p.listen)
 	p.run(p.write)
-	return p.negotiate(ctx)
+	if err := p.negotiate(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.isJoined = true
+	p.mu.Unlock()
+	return nil
 }
 
 // run starts a goroutine that stop waits for, unless the participant has stopped: a track may begin in that moment.
@@ -105,20 +132,23 @@ func (p *Participant) run(f func()) {
 	p.running.Go(f)
 }
 
-// admit carries out hello, connect and welcome.
-func (p *Participant) admit(ctx context.Context) error {
-	m, _, err := p.line.read(ctx)
+// connect carries out hello, connect and welcome. resume is nil for a new participation.
+func (p *Participant) connect(ctx context.Context, l *line, resume *protocol.Resume) (*protocol.Welcome, error) {
+	m, _, err := l.read(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hello, ok := m.(*protocol.Hello)
 	if !ok || hello.Version != 1 {
-		return fmt.Errorf("%w: instead of hello", ErrProtocol)
+		return nil, fmt.Errorf("%w: instead of hello", ErrProtocol)
 	}
 	room, err := protocol.ParseRoomID(p.cfg.Keys.RoomID())
 	if err != nil {
-		return err
+		return nil, err
 	}
+	p.mu.Lock()
+	p.nonce = hello.Nonce
+	p.mu.Unlock()
 	connect := &protocol.Connect{
 		ID:      p.lastID.Add(1),
 		Room:    room,
@@ -126,36 +156,45 @@ func (p *Participant) admit(ctx context.Context) error {
 		LinkPub: protocol.Bytes(p.cfg.Keys.Public()),
 		LinkSig: p.cfg.Keys.ConnectSignature(p.host, hello.Nonce, p.conn),
 		Client:  p.cfg.Name,
+		Resume:  resume,
 	}
-	if err := p.line.send(ctx, connect); err != nil {
-		return err
+	if err := l.send(ctx, connect); err != nil {
+		return nil, err
 	}
-	if m, _, err = p.line.read(ctx); err != nil {
-		return err
+	if m, _, err = l.read(ctx); err != nil {
+		return nil, err
 	}
 	switch m := m.(type) {
 	case *protocol.Welcome:
-		return p.welcome(m)
+		return m, nil
 	case *protocol.Error:
-		return &RefusedError{Code: m.Code, Message: m.Message}
+		return nil, &RefusedError{Code: m.Code, Message: m.Message}
 	}
-	return fmt.Errorf("%w: instead of welcome", ErrProtocol)
+	return nil, fmt.Errorf("%w: instead of welcome", ErrProtocol)
 }
 
 func (p *Participant) welcome(m *protocol.Welcome) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var others []room.Peer
-	for i := range m.Peers {
-		p.peers[m.Peers[i].ConnID] = &m.Peers[i]
-		others = append(others, room.Peer{Conn: link.ConnID(m.Peers[i].ConnID), Leaf: uint8(m.Peers[i].Leaf)})
+	others := p.meet(m.Peers)
+	p.resumeToken, p.isOnline = m.Resume, true
+	var at *group.Position
+	if m.Group != nil {
+		at = position(&m.Group.GI, &m.Group.Slot)
 	}
-	p.leaf = uint8(m.Leaf)
-	if err := p.keys.welcome(time.Now(), p.leaf, others); err != nil {
+	if err := p.keys.room.Welcome(time.Now(), others, at, &p.keys.out); err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	p.flush()
 	return nil
+}
+
+// position reads where the group stands; nil: there is none.
+func position(gi *protocol.GroupInstance, slot *uint64) *group.Position {
+	if gi == nil || slot == nil {
+		return nil
+	}
+	return &group.Position{Group: [16]byte(*gi), Slot: *slot}
 }
 
 // negotiate makes the peer connection, offers all media sections and waits until media is connected.
@@ -291,12 +330,17 @@ func (p *Participant) write() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		expired := false
 		select {
 		case <-p.ctx.Done():
 			return
 		case <-p.wake:
 		case <-timer.C:
-			p.mu.Lock()
+			expired = true
+		}
+		p.mu.Lock()
+		if expired || p.due {
+			p.due = false
 			now := time.Now()
 			next, err := p.keys.room.Tick(now, &p.keys.out)
 			if err != nil {
@@ -306,17 +350,23 @@ func (p *Participant) write() {
 			}
 			p.released(now)
 			p.flush()
-			p.mu.Unlock()
 			timer.Reset(max(next.Sub(now), 10*time.Millisecond))
 		}
-		p.mu.Lock()
-		outbox, requests := p.outbox, p.requests
-		p.outbox, p.requests = nil, nil
+		requests := p.requests
+		p.requests = nil
+		var texts []protocol.ClientMessage
+		var outbox [][]byte
+		if p.isOnline {
+			texts, outbox = p.texts, p.outbox
+			p.texts, p.outbox = nil, nil
+		}
 		p.mu.Unlock()
-		for _, e := range outbox {
-			if p.line.sendBinary(p.ctx, e) != nil {
-				return // listen sees the same end and says why
-			}
+		if texts, outbox = p.line.Load().sendAll(p.ctx, texts, outbox); len(texts)+len(outbox) > 0 {
+			// listen sees the same end; what is left goes over the next line.
+			p.mu.Lock()
+			p.isOnline = false
+			p.texts, p.outbox = append(texts, p.texts...), append(outbox, p.outbox...)
+			p.mu.Unlock()
 		}
 		if len(requests) > 0 && p.pc != nil && p.pc.WriteRTCP(requests) == nil {
 			p.count.keyRequests.Add(uint64(len(requests)))
@@ -345,20 +395,51 @@ func (p *Participant) Want(ctx context.Context, wishes []protocol.Wish) error {
 	if wishes == nil {
 		wishes = []protocol.Wish{}
 	}
-	return p.line.send(ctx, &protocol.Want{Tracks: wishes})
+	p.say(&protocol.Want{Tracks: wishes})
+	return context.Cause(p.ctx)
 }
 
 // Mute stops or resumes an own source, and says so to the service.
 func (p *Participant) Mute(ctx context.Context, source protocol.Source, muted bool) error {
-	pub := p.mic
-	if source == protocol.SourceCamera {
-		pub = p.camera
-	}
-	if pub == nil || (source != protocol.SourceMic && source != protocol.SourceCamera) {
+	pub := p.publicationOf(source)
+	if pub == nil {
 		return fmt.Errorf("%w: not published", ErrConfig)
 	}
 	pub.muted.Store(muted)
-	return p.line.send(ctx, &protocol.Mute{Source: source, Muted: muted})
+	p.say(&protocol.Mute{Source: source, Muted: muted})
+	return context.Cause(p.ctx)
+}
+
+// publicationOf is what is published of a source, nil if nothing is.
+func (p *Participant) publicationOf(source protocol.Source) *publication {
+	switch source {
+	case protocol.SourceMic:
+		return p.mic
+	case protocol.SourceCamera:
+		return p.camera
+	}
+	return nil
+}
+
+// say queues a text message, in the order of all others. What replaces an earlier one is sent again after a resumption.
+func (p *Participant) say(m protocol.ClientMessage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w, ok := m.(*protocol.Want); ok {
+		p.wants = w
+	}
+	if len(p.texts) < maxOutbox {
+		p.texts = append(p.texts, m)
+	}
+	p.stir()
+}
+
+// stir wakes the writer.
+func (p *Participant) stir() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Done is closed when the participant is out of the room, by whatever reason; Err tells it.
@@ -369,7 +450,7 @@ func (p *Participant) Err() error { return context.Cause(p.ctx) }
 
 // Leave says goodbye and closes.
 func (p *Participant) Leave(ctx context.Context) error {
-	err := p.line.send(ctx, &protocol.Leave{})
+	err := p.line.Load().send(ctx, &protocol.Leave{})
 	if err == nil {
 		select { // the service closes the connection
 		case <-p.ctx.Done():
@@ -391,8 +472,8 @@ func (p *Participant) stop(cause error) {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
-	if p.line != nil {
-		p.line.close()
+	if l := p.line.Load(); l != nil {
+		l.close()
 	}
 	if p.pc != nil {
 		// GracefulClose waits for pion's goroutines; its error would be that of a transport that is gone already.

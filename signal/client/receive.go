@@ -8,6 +8,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"sotto/e2ee/group"
 	"sotto/e2ee/link"
 	"sotto/e2ee/room"
 	"sotto/e2ee/sframe"
@@ -127,8 +128,11 @@ func (p *Participant) arrived(now time.Time, r *reception, in arrival) {
 		var err error
 		r.plain, err = p.keys.room.Open(now, r.mid, f.codec, f.ts, f.data, r.plain[:0], &p.keys.out)
 		p.released(now)
-		if err == nil {
+		switch err {
+		case nil:
 			p.opened(now, r, r.plain, f.last)
+		case room.ErrHeld:
+			p.due = true // it may not be held for ever
 		}
 	}
 }
@@ -228,11 +232,49 @@ func (p *Participant) flush() {
 			}
 		}
 	}
+	p.hear()
 	p.keys.out.Reset()
-	if len(p.outbox) > 0 || len(p.requests) > 0 {
-		select {
-		case p.wake <- struct{}{}:
-		default:
-		}
+	if len(p.outbox) > 0 || len(p.texts) > 0 || len(p.requests) > 0 || p.due {
+		p.stir()
 	}
+}
+
+// hear takes note of what the group says.
+func (p *Participant) hear() {
+	if p.keys.out.KnocksChanged {
+		p.knocks = p.keys.out.Knocks
+	}
+	if p.keys.out.Changed && !p.isAdmitted && p.keys.room.Group().State() == group.StateMember {
+		p.isAdmitted = true
+		close(p.admitted)
+	}
+	if p.keys.out.Link != nil {
+		p.alias()
+	}
+	if p.cfg.Listener == nil {
+		return
+	}
+	for _, m := range p.keys.out.Messages {
+		p.cfg.Listener.Message(m)
+	}
+	for _, n := range p.keys.out.Notices {
+		p.cfg.Listener.Notice(n)
+	}
+}
+
+// alias registers the room's new link with the service.
+func (p *Participant) alias() {
+	keys, _ := p.keys.room.Group().Keys()
+	room, err := protocol.ParseRoomID(keys.RoomID())
+	if err != nil {
+		return // a room id that is derived is well-formed
+	}
+	a := &protocol.Alias{
+		ID: p.lastID.Add(1), Room: room, LinkPub: protocol.Bytes(keys.Public()),
+		LinkSig: keys.AliasSignature(p.host, p.nonce, p.conn),
+	}
+	if p.keys.room.Group().IsHost() {
+		a.Host = protocol.Bytes(p.cfg.HostToken[:])
+	}
+	p.texts = append(p.texts, a)
 }

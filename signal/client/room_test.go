@@ -11,6 +11,7 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
 
+	"sotto/e2ee/group"
 	e2eelink "sotto/e2ee/link"
 	"sotto/sfu"
 	"sotto/signal"
@@ -266,28 +267,32 @@ func TestRoom_muteAndLeaveStopMedia(t *testing.T) {
 	})
 }
 
-func TestRoom_wrongMediaKeyOpensNothing(t *testing.T) {
+// Attack 8: who is not let into the group opens nothing, although the server forwards everything to it.
+func TestRoom_lockedOutOpensNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, 0)
 		defer c.close()
-		a := c.join(c.config(1, 4))
+		founder := c.config(1, 4)
+		founder.Policy.Locked = true
+		a := c.join(founder)
 		defer a.Close()
-		wrong := c.config(2, 4)
-		wrong.MediaKeys = newKeys(t)
-		b := c.join(wrong)
+		<-a.Admitted()
+		b := c.join(c.config(2, 4))
 		defer b.Close()
 		want(t, b, 180, a)
 		want(t, a, 180, b)
-		advance(2 * time.Second)
-		for name, p := range map[string]*client.Participant{"the one with the wrong key": b, "the other": a} {
-			s := p.Stats()
-			var packets uint64
-			for _, slot := range s.Slots {
-				packets += slot.Packets
-			}
-			if packets < 100 || s.Keys.Opened > 0 {
-				t.Errorf("%s got %d packets and opened %d frames", name, packets, s.Keys.Opened)
-			}
+		advance(5 * time.Second)
+		s := b.Stats()
+		var packets uint64
+		for _, slot := range s.Slots {
+			packets += slot.Packets
+		}
+		if packets < 100 || s.Keys.Opened > 0 || b.Membership().State != group.StateWaiting {
+			t.Errorf("locked out: %d packets, %d frames opened, %v", packets, s.Keys.Opened, b.Membership().State)
+		}
+		// Nothing leaves a participant that is in no group: there is no key that anybody else has.
+		if s.PacketsSent > 0 || s.FramesNotProtected == 0 || len(a.Stats().Slots) > 0 {
+			t.Errorf("locked out: sent %d packets", s.PacketsSent)
 		}
 	})
 }

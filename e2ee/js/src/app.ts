@@ -2,7 +2,7 @@
 // not here: they are in the credentials, which the group checks.
 
 import { fromBase64url, toBase64url, utf8, type Bytes } from "./encoding.ts";
-import type { AppMessage, SharedFile } from "./messages_group.ts";
+import type { AppMessage, SharedFile } from "./messages.ts";
 
 export const kindHeartbeat = 2;
 const kinds = { chat: 4, reaction: 5, hand: 6, file: 7 } as const;

@@ -3,7 +3,7 @@
 
 import { concat, utf8, type Bytes } from "./encoding.ts";
 import { emoji } from "./emoji.ts";
-import type { Code } from "./messages_group.ts";
+import type { Code } from "./messages.ts";
 
 const iterations = 100_000;
 const codeSize = 16;

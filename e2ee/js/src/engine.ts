@@ -1,42 +1,94 @@
 // The worker without its surroundings: messages in and out, transforms attached.
 
-import { fromBase64url, toBase64url } from "./encoding.ts";
-import { LinkKeys, secretSize } from "./link.ts";
+import { fromBase64url, toBase64url, type Bytes } from "./encoding.ts";
+import { Files } from "./files.ts";
+import { Identity, shown } from "./identity.ts";
+import { LinkKeys, random16, secretSize } from "./link.ts";
+import type { Machine } from "./machine.ts";
 import type { Counters, DropReason, ErrorCode, FromWorker, Source, TestConfig, ToWorker, TransformOptions } from "./messages.ts";
+import { Participation, type ParticipationContext } from "./participation.ts";
+import { People, type Contact } from "./people.ts";
 import type { Transformer } from "./pipeline.ts";
-import { acceptName } from "./profile.ts";
+import { cleanName } from "./profile.ts";
 import { ReceiveStream, type ReceiveContext } from "./receive.ts";
+import { RoomMemory } from "./rooms.ts";
 import { SendStream, type SendContext } from "./send.ts";
-import { Session } from "./session.ts";
 import { contexts } from "./sframe.ts";
+import { memoryStorage, type Storage } from "./storage.ts";
 import { FrameHashes } from "./testhooks.ts";
 
 const statsEveryMs = 2000;
+const beatEveryMs = 1000;
+/** How long a tab that is going away may keep its room's lock. */
+const lockWaitMs = 500;
 /** Messages that may wait for WebCrypto; a service that sends more loses them. */
 const maxQueue = 4096;
+/** setTimeout takes no more than 2^31 ms. */
+const longestWait = 60_000;
 
-export class Engine implements SendContext, ReceiveContext {
-  private keys: LinkKeys | null = null;
-  private secret = "";
-  private name = "";
+export interface Surroundings {
+  post(m: FromWorker): void;
+  /** A machine with a memory of its own. */
+  machine(): Promise<Machine>;
+  /** What the browser keeps. */
+  storage: Promise<Storage>;
+  /** Absent where there are no other tabs. */
+  locks?: LockManager;
+}
+
+/** The link of the room: the one that was entered by, or its successor. */
+interface Link {
+  keys: LinkKeys;
+  /** base64url */
+  secret: string;
+  gen: number;
+}
+
+interface Profile {
+  name: string;
+  identity: Identity;
+  /** For people and rooms. */
+  storage: Storage;
+  people: People;
+}
+
+/** A worker that has not ended: everything of one connection id. */
+interface Session {
+  conn: Bytes;
+  entered: Link;
+  /** Of the service's last "hello". */
+  nonce: Bytes | null;
+  participation: Participation | null;
+  /** Gives back the room's lock. */
+  unlock: () => void;
+}
+
+export class Engine implements SendContext, ReceiveContext, ParticipationContext {
   private host = "";
+  private link: Link | null = null; // the newest
+  private profile: Profile | null = null;
   private session: Session | null = null;
+  private readonly files: Files;
   private readonly streams = new Map<string, ReceiveStream>(); // by mid
   private tail: Promise<void> = Promise.resolve();
   private queued = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly counters: Counters = { framesProtected: 0, framesOpened: 0, keyFrameRequests: 0, dropped: {} };
   private countersChanged = false;
   private exhaustionTold = false;
-  private heartbeatAt = Infinity;
   /** Set in test bundles only. */
-  private test: TestConfig | null = null;
+  test: TestConfig | null = null;
+  readonly post: (m: FromWorker) => void;
 
-  constructor(readonly post: (m: FromWorker) => void) {}
+  constructor(private readonly surroundings: Surroundings) {
+    this.post = surroundings.post;
+    this.files = new Files(this.post);
+  }
 
   /** Starts the timers of a worker; tests drive beat and report themselves. */
   startTimers(): void {
     setInterval(() => this.report(), statsEveryMs);
-    setInterval(() => this.enqueue(() => this.beat()), 1000);
+    setInterval(() => this.enqueue(() => this.beat()), beatEveryMs);
   }
 
   /** Handles messages one after another. */
@@ -45,6 +97,9 @@ export class Engine implements SendContext, ReceiveContext {
       this.test = m;
       return this.tail;
     }
+    // What takes long and changes nothing does not hold up the rest.
+    if (m.type === "file_seal") return this.files.seal(m.id, m.file);
+    if (m.type === "file_open") return this.files.open(m.connId, m.id, m.file);
     return this.enqueue(() => this.dispatch(m));
   }
 
@@ -65,7 +120,7 @@ export class Engine implements SendContext, ReceiveContext {
     return Promise.resolve();
   }
 
-  private enqueue(task: () => Promise<void> | void): Promise<void> {
+  enqueue(task: () => Promise<void> | void): Promise<void> {
     if (this.queued >= maxQueue) {
       this.error("bad_message", "too many messages");
       return this.tail;
@@ -80,77 +135,171 @@ export class Engine implements SendContext, ReceiveContext {
   }
 
   private async dispatch(m: ToWorker): Promise<void> {
-    if (m.type === "init") return this.init(m.secret, m.host);
-    if (m.type === "profile") {
-      this.name = acceptName(m.name) ?? "";
-      return this.session?.setName(this.name);
-    }
+    if (m.type === "init") return this.init(m.secret, m.gen, m.host);
+    if (m.type === "profile") return this.setProfile(m.name, m.throwaway);
     const { session } = this;
     if (!session) return this.error("bad_message", `${m.type} before init`);
+    if (m.type === "connect") return this.connect(session, m.nonce);
+    if (m.type === "reset") return this.start();
+    if (m.type === "welcome") {
+      await this.enter(session);
+      return session.participation?.welcome(m.peers, m.group);
+    }
+    const p = session.participation;
+    if (!p) return this.error("bad_message", `${m.type} before welcome`);
     switch (m.type) {
-      case "connect":
-        return this.post({ type: "signed", linkSig: await session.connectSignature(this.host, m.nonce) });
-      case "welcome":
-        this.heartbeatAt = this.now() + session.heartbeatEveryMs();
-        return session.welcome(m.leaf, m.peers);
-      case "peer_joined":
-        return session.peerJoined(m);
-      case "peer_left":
-        return session.peerLeft(m.connId);
       case "resumed":
-        return session.resumed();
+        await p.resumed(m.peers, m.group, m.lost);
+        // The service may have lost the room's other names as well.
+        if (m.lost && this.link !== session.entered) await this.tellLink(session);
+        return;
+      case "peer_joined":
+        return p.peerJoined(m.connId);
+      case "peer_left":
+        return p.peerLeft(m.connId);
+      case "peers":
+        return p.peers(m.peers);
+      case "group":
+        return p.position(m.group);
+      case "stale":
+        return p.stale(m.group);
       case "envelope":
-        return session.envelope(new Uint8Array(m.data));
+        return p.envelope(new Uint8Array(m.data));
       case "slots":
-        return session.setSlots(m.slots);
-      case "reset":
-        return this.start();
+        return p.setSlots(m.slots);
+      case "admit":
+        return p.admit(m.connId);
+      case "refuse":
+        return p.refuse(m.connId);
+      case "kick":
+        return p.kick(m.connId);
+      case "policy":
+        return p.setPolicy(m.locked, m.knock);
+      case "rotate":
+        return p.rotate();
+      case "app":
+        return p.say(m);
+      case "verify":
+        return p.verify(m.fingerprint, m.verified);
+      case "codes":
+        void p.codes().catch(() => this.error("internal", "codes"));
+        return;
     }
   }
 
-  private async init(secret: string | null, host: string): Promise<void> {
-    if (this.keys) return this.error("bad_message", "second init");
+  private async init(secret: string | null, gen: number, host: string): Promise<void> {
+    if (this.link) return this.error("bad_message", "second init");
     const bytes = secret === null ? crypto.getRandomValues(new Uint8Array(secretSize)) : fromBase64url(secret, secretSize);
     if (!bytes) return this.error("bad_secret", "the link is damaged");
+    this.host = host;
     try {
-      this.keys = await LinkKeys.derive(bytes);
+      this.link = { keys: await LinkKeys.derive(bytes), secret: toBase64url(bytes), gen };
     } catch {
       return this.error("unsupported", "this browser cannot derive the keys");
     }
-    this.secret = toBase64url(bytes);
     bytes.fill(0);
-    this.host = host;
-    await this.start();
+    this.start();
   }
 
-  /** A fresh session: new connection id, new randomness, nobody known. */
-  private async start(): Promise<void> {
-    const { keys } = this;
-    if (!keys) return;
-    this.session = null; // from here on frames drop until the next welcome
-    this.heartbeatAt = Infinity;
+  /** A fresh session: new connection id, nobody known, and no keys. */
+  private start(): void {
+    if (!this.link) return;
+    this.leave();
+    const conn = random16();
+    this.session = { conn, entered: this.link, nonce: null, participation: null, unlock: () => undefined };
     this.exhaustionTold = false;
-    const session = await Session.create(keys, {
-      post: this.post,
-      drop: (reason) => this.drop(reason),
-      release: () => this.streams.forEach((s) => s.release()),
-      test: this.test,
+    const { keys, secret, gen } = this.link;
+    this.post({ type: "ready", roomId: keys.roomId, connId: toBase64url(conn), linkPub: toBase64url(keys.publicKey), secret, gen });
+  }
+
+  /** From here on frames drop until the next participation has keys. */
+  private leave(): void {
+    clearTimeout(this.timer);
+    this.session?.participation?.end();
+    this.session?.unlock();
+    this.session = null;
+  }
+
+  private async setProfile(name: string, throwaway: boolean): Promise<void> {
+    const kept = await this.surroundings.storage.catch(memoryStorage);
+    const identity = throwaway ? await Identity.throwaway() : await Identity.load(kept);
+    const people = await People.load(kept.store<Contact>("people"), !throwaway);
+    this.profile = { name: cleanName(name), identity, people, storage: throwaway ? memoryStorage() : kept };
+    people.meet(identity.fingerprint, this.profile.name, this.time());
+    this.post({ type: "identity", fingerprint: shown(identity.fingerprint), persistent: identity.persistent });
+  }
+
+  private async connect(session: Session, nonce: string): Promise<void> {
+    const bytes = fromBase64url(nonce);
+    if (!bytes || bytes.length < 16 || bytes.length > 64) throw new RangeError("nonce");
+    session.nonce = bytes;
+    const signature = await session.entered.keys.connectSignature(this.host, bytes, session.conn);
+    this.post({ type: "signed", linkSig: toBase64url(signature) });
+  }
+
+  /** Takes the machine into use, with everything it has to know. */
+  private async enter(session: Session): Promise<void> {
+    if (session.participation) throw new RangeError("second welcome");
+    if (!this.profile) await this.setProfile("", true);
+    const { name, people, storage } = this.profile!;
+    const { keys, secret, gen } = session.entered;
+    const identity = await this.identityFor(session, keys.roomId);
+    let machine: Machine;
+    try {
+      machine = await this.surroundings.machine();
+    } catch {
+      return this.error("wasm_failed", "the WebAssembly part did not start");
+    }
+    const room = await RoomMemory.load(storage, keys.roomId, this.time());
+    const refused = machine.start({
+      gen, secret: fromBase64url(secret, secretSize)!, conn: session.conn,
+      identity: identity.publicKey, hostTag: await room.hostTag(), name,
     });
-    this.session = session;
-    await session.setName(this.name);
+    if (refused) return this.error("internal", refused);
+    session.participation = new Participation(toBase64url(session.conn), machine, identity, people, room, this.files, this);
+  }
+
+  /**
+   * A key is in a group once. A second tab in the same room takes part under a
+   * key of its own, which it forgets; a reload waits a moment for the tab that
+   * it replaces.
+   */
+  private async identityFor(session: Session, roomId: string): Promise<Identity> {
+    const { identity } = this.profile!;
+    const { locks } = this.surroundings;
+    if (!identity.persistent || !locks || (await this.lock(locks, session, roomId))) return identity;
+    const other = await Identity.throwaway();
+    this.post({ type: "identity", fingerprint: shown(other.fingerprint), persistent: false });
+    return other;
+  }
+
+  /** Takes the room's lock until the session ends; false: another tab keeps it. */
+  private lock(locks: LockManager, session: Session, roomId: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const held = new Promise<void>((unlock) => (session.unlock = unlock));
+      locks
+        .request(`sotto ${roomId}`, { signal: AbortSignal.timeout(lockWaitMs) }, () => {
+          resolve(true);
+          return held;
+        })
+        .catch(() => resolve(false));
+    });
+  }
+
+  /** The newest link, with the proof that this connection may register it. */
+  private async tellLink({ conn, nonce, participation }: Session): Promise<void> {
+    const { keys, secret, gen } = this.link!;
+    if (!nonce) return;
+    const linkSig = toBase64url(await keys.aliasSignature(this.host, nonce, conn));
+    const hostToken = participation?.hostToken();
     this.post({
-      type: "ready",
-      roomId: keys.roomId,
-      connId: session.connId,
-      linkPub: toBase64url(keys.publicKey),
-      secret: this.secret,
+      type: "link", roomId: keys.roomId, secret, gen, linkPub: toBase64url(keys.publicKey), linkSig,
+      ...(hostToken && { hostToken }),
     });
   }
 
   async beat(): Promise<void> {
-    if (!this.session || this.now() < this.heartbeatAt) return;
-    this.heartbeatAt = this.now() + this.session.heartbeatEveryMs();
-    await this.session.heartbeat();
+    await this.session?.participation?.beat();
   }
 
   report(): void {
@@ -159,22 +308,49 @@ export class Engine implements SendContext, ReceiveContext {
     this.post({ type: "stats", counters: structuredClone(this.counters) });
   }
 
-  private error(code: ErrorCode, message: string): void {
+  // ParticipationContext.
+
+  error(code: ErrorCode, message: string): void {
     this.post({ type: "error", code, message });
+  }
+
+  release(): void {
+    for (const stream of this.streams.values()) stream.release();
+  }
+
+  wake(at: number): void {
+    clearTimeout(this.timer);
+    const wait = Math.min(Math.max(0, at - this.time()), longestWait);
+    this.timer = setTimeout(() => this.enqueue(() => this.tick()), wait);
+  }
+
+  tick(): Promise<void> | void {
+    return this.session?.participation?.tick();
+  }
+
+  time(): number {
+    return performance.timeOrigin + this.now();
+  }
+
+  async renamed(secret: Bytes, gen: number): Promise<void> {
+    this.link = { keys: await LinkKeys.derive(secret), secret: toBase64url(secret), gen };
+    secret.fill(0);
+    this.session?.participation?.renamed(this.link.keys.roomId);
+    if (this.session) await this.tellLink(this.session);
   }
 
   // SendContext and ReceiveContext.
 
   sendKey(source: Source) {
-    return this.session?.sendKey(source) ?? null;
+    return this.session?.participation?.sendKey(source) ?? null;
   }
 
   binding(mid: string) {
-    return this.session?.binding(mid) ?? null;
+    return this.session?.participation?.binding(mid) ?? null;
   }
 
   receiveKey(connId: string, kid: number) {
-    return this.session?.receiveKey(connId, kid) ?? null;
+    return this.session?.participation?.receiveKey(connId, kid) ?? null;
   }
 
   drop(reason: DropReason): void {
@@ -190,11 +366,11 @@ export class Engine implements SendContext, ReceiveContext {
   opened(connId: string): void {
     this.counters.framesOpened++;
     this.countersChanged = true;
-    this.session?.opened(connId);
+    this.session?.participation?.opened(connId);
   }
 
   authFailed(connId: string): void {
-    this.session?.authFailed(connId);
+    this.session?.participation?.authFailed(connId);
   }
 
   keyFrameRequested(): void {

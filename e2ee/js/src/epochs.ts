@@ -3,7 +3,7 @@
 
 import type { Bytes } from "./encoding.ts";
 import type { EpochKeys } from "./machine.ts";
-import type { DropReason, Source } from "./messages_group.ts";
+import type { DropReason, Source } from "./messages.ts";
 import { ReceiveKey } from "./receive.ts";
 import { SendKey } from "./send.ts";
 import { contexts, expandFrameKey, extractBase, makeKID, maxCTR } from "./sframe.ts";

@@ -3,7 +3,7 @@
 
 import { maxFile, type FileKey } from "./app.ts";
 import { openFile, sealFile } from "./file.ts";
-import type { FileError, FromWorker } from "./messages_group.ts";
+import type { FileError, FromWorker } from "./messages.ts";
 
 /** Files of which keys are kept; the oldest go first. */
 const maxKept = 1000;

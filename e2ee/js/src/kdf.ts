@@ -7,7 +7,7 @@ import { concat, type Bytes } from "./encoding.ts";
 const hmac = { name: "HMAC", hash: "SHA-256" } as const;
 
 /** Imports a pseudorandom key, not extractable, and wipes the bytes given. */
-export async function importPRK(raw: Bytes): Promise<CryptoKey> {
+async function importPRK(raw: Bytes): Promise<CryptoKey> {
   const key = await crypto.subtle.importKey("raw", raw, hmac, false, ["sign"]);
   raw.fill(0);
   return key;

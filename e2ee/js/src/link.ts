@@ -1,8 +1,8 @@
-// What the link of a room gives: its name, the key that admits connections, the
-// keys that seal envelopes and the base keys of senders. See package link (Go).
+// What the link of a room gives before there is a membership machine: its name
+// and the key that admits connections. See package link (Go).
 
 import { concat, toBase32, utf8, type Bytes } from "./encoding.ts";
-import { expand, extract, importPRK } from "./kdf.ts";
+import { expand, extract } from "./kdf.ts";
 
 export const secretSize = 32;
 export const connIdSize = 16;
@@ -11,26 +11,22 @@ export class LinkKeys {
   readonly roomId: string;
 
   private constructor(
-    private readonly prk: CryptoKey,
-    private readonly seal: CryptoKey,
     private readonly sign: CryptoKey,
     /** Ed25519 public key whose hash is the room id. */
     readonly publicKey: Bytes,
-    /** The room id as bytes, as it enters authenticated data. */
-    readonly room: Bytes,
+    room: Bytes,
   ) {
     this.roomId = toBase32(room);
   }
 
-  /** All keys it keeps are non-extractable. secret stays the caller's. */
+  /** The key it keeps is not extractable. secret stays the caller's. */
   static async derive(secret: Bytes): Promise<LinkKeys> {
     const prk = await extract(utf8("sotto-e2ee/1"), secret);
-    const seal = await importPRK(await expand(prk, utf8("seal"), 32));
     const seed = await expand(prk, utf8("link-sig"), 32);
     const { sign, publicKey } = await importEd25519(seed);
     seed.fill(0);
     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", publicKey));
-    return new LinkKeys(prk, seal, sign, publicKey, hash.slice(0, 16));
+    return new LinkKeys(sign, publicKey, hash.slice(0, 16));
   }
 
   /** Proves to the service that this client has the link, for one connection. */
@@ -46,19 +42,6 @@ export class LinkKeys {
   private async signature(purpose: string, host: string, nonce: Bytes, connId: Bytes): Promise<Bytes> {
     const message = concat(utf8(purpose), utf8(host), nonce, connId);
     return new Uint8Array(await crypto.subtle.sign("Ed25519", this.sign, message));
-  }
-
-  /** SFrame base key of the sender that announced random. */
-  async senderBase(random: Bytes, connId: Bytes): Promise<Bytes> {
-    return expand(this.prk, concat(utf8("sotto-link-sender/1"), random, connId), 16);
-  }
-
-  /** The key that seals the envelopes of one connection. */
-  async envelopeKey(from: Bytes, usage: "encrypt" | "decrypt"): Promise<CryptoKey> {
-    const raw = await expand(this.seal, concat(utf8("conn"), from), 32);
-    const key = await crypto.subtle.importKey("raw", raw, "AES-GCM", false, [usage]);
-    raw.fill(0);
-    return key;
   }
 }
 
@@ -81,7 +64,7 @@ async function importEd25519(seed: Bytes): Promise<{ sign: CryptoKey; publicKey:
   return { sign, publicKey: new Uint8Array(await crypto.subtle.exportKey("raw", verify)) };
 }
 
-/** 16 random bytes: a connection id, or the randomness of a sender. */
+/** 16 random bytes: a connection id. */
 export function random16(): Bytes {
   return crypto.getRandomValues(new Uint8Array(16));
 }

@@ -3,7 +3,7 @@
 
 import type { Bytes } from "./encoding.ts";
 import { toBase64url } from "./encoding.ts";
-import type { MembershipState, NoticeCode } from "./messages_group.ts";
+import type { MembershipState, NoticeCode } from "./messages.ts";
 import { Reader, Writer } from "./wire.ts";
 
 /** Where the service says the group stands; gi is 16 bytes. */

@@ -12,7 +12,7 @@ import { connIdSize } from "./link.ts";
 import type { Actions, EpochKeys, GroupState, Machine, Outcome, Person, Position } from "./machine.ts";
 import type {
   AppMessage, DropReason, ErrorCode, FromWorker, GroupPosition, Known, PeerState, SlotInfo, Source, TestConfig,
-} from "./messages_group.ts";
+} from "./messages.ts";
 import type { People } from "./people.ts";
 import type { Binding, ReceiveKey } from "./receive.ts";
 import type { RoomMemory } from "./rooms.ts";
@@ -64,7 +64,6 @@ export class Participation {
   private readonly peerStates = new Map<string, { state: PeerState; failures: number }>();
   private signing: Promise<void> = Promise.resolve();
   private heartbeatAt = Infinity;
-  private hand = false;
   private over = false;
 
   constructor(
@@ -173,7 +172,6 @@ export class Participation {
   async say(m: AppMessage): Promise<void> {
     const encoded = encodeApp(m, m.kind === "file" ? this.files.sealed(m.body.id) : null);
     if (!encoded) return this.context.error("bad_message", m.kind);
-    if (m.kind === "hand") this.hand = m.body.raised;
     return this.asked("app", this.machine.send(this.now, encoded.kind, encoded.body));
   }
 
@@ -276,9 +274,6 @@ export class Participation {
     }
     for (const { code, connId, name } of a.notices) {
       this.context.post({ type: "notice", code, ...(connId !== nobody && { connId }), ...(name !== "" && { name }) });
-    }
-    if (a.notices.some((n) => n.code === "joined" || n.code === "replaced") && this.hand) {
-      await this.say({ kind: "hand", body: { raised: true } }); // who comes later has not seen it
     }
     if (a.link) await this.context.renamed(a.link.secret, a.link.gen);
   }

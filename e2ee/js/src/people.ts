@@ -1,7 +1,7 @@
 // Who was met before, by key: trust on first use. A name that another key had
 // here is a conflict until the person at this device verifies the new key.
 
-import type { Known } from "./messages_group.ts";
+import type { Known } from "./messages.ts";
 import type { Store } from "./storage.ts";
 
 export interface Contact {

@@ -8,7 +8,7 @@ import { emoji } from "../src/emoji.ts";
 import { utf8, type Bytes } from "../src/encoding.ts";
 import { chunkSize, openFile, sealFile } from "../src/file.ts";
 import { Files } from "../src/files.ts";
-import type { AppMessage, FromWorker } from "../src/messages_group.ts";
+import type { AppMessage, FromWorker } from "../src/messages.ts";
 import { hex, toHex, vectors } from "./fixtures.ts";
 
 interface SafetyVectors {

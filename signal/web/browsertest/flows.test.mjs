@@ -152,7 +152,7 @@ test("three participants, from a new room to leaving it", async (t) => {
     for (const page of [ada, grace, niels]) {
       assert.deepEqual(await complaints(page), []);
       const { dropped } = await page.run(() => window.__sotto.workerStats);
-      assert.equal((dropped.e2ee_auth_fail ?? 0) + (dropped.e2ee_malformed ?? 0) + (dropped.envelope_refused ?? 0), 0, JSON.stringify(dropped));
+      assert.equal((dropped.e2ee_auth_fail ?? 0) + (dropped.e2ee_malformed ?? 0) + (dropped.message_refused ?? 0), 0, JSON.stringify(dropped));
     }
   });
 

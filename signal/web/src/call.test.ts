@@ -51,7 +51,7 @@ test("a link has its room in the path and its secret in the fragment", () => {
 
 test("the roster follows who comes and goes", () => {
   const roster = new Roster();
-  roster.apply({ type: "welcome", id: 1, leaf: 3, resume: "", resumed: false, lost: false, peers: [{ connId: "b", leaf: 2, tracks: [] }, { connId: "a", leaf: 1, tracks: [] }] });
+  roster.apply({ type: "welcome", id: 1, leaf: 3, resume: "", resumed: false, lost: false, group: null, peers: [{ connId: "b", leaf: 2, tracks: [] }, { connId: "a", leaf: 1, tracks: [] }] });
   assert.deepEqual(roster.all().map((m) => [m.connId, m.state]), [["a", "waiting"], ["b", "waiting"]]);
   assert.equal(roster.apply({ type: "peer_joined", connId: "c", leaf: 4 }).joined?.connId, "c");
   assert.equal(roster.apply({ type: "peer_joined", connId: "c", leaf: 4 }).changed, false);

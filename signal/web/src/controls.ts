@@ -114,13 +114,20 @@ export function smallButton(name: IconName, title: string, key: string, run: () 
   return on(el("button", { type: "button", class: "small-control", title: `${title} (${key})`, "aria-label": title, "aria-keyshortcuts": key }, icon(name)), "click", run);
 }
 
+export interface CopyLink {
+  button: HTMLButtonElement;
+  /** set replaces the link that is copied. */
+  set: (link: string) => void;
+}
+
 /** copyLink copies the room's link, and says so in its own label for a moment. */
-export function copyLink(link: string, className: string): HTMLButtonElement {
+export function copyLink(link: string, className: string): CopyLink {
+  let current = link;
   const caption = el("span", { class: "caption" }, "Copy link");
   const button = el("button", { type: "button", class: className, title: "Copy the link to this room" }, el("span", { class: "face" }, icon("link")), caption);
   let back: number | undefined;
   on(button, "click", () => {
-    navigator.clipboard.writeText(link).then(
+    navigator.clipboard.writeText(current).then(
       () => say("Copied"),
       () => say("Not allowed"),
     );
@@ -131,7 +138,7 @@ export function copyLink(link: string, className: string): HTMLButtonElement {
     clearTimeout(back);
     back = setTimeout(() => (caption.textContent = "Copy link"), 2000);
   };
-  return button;
+  return { button, set: (next) => (current = next) };
 }
 
 /** notice shows a problem inside a screen, with its action if it has one. */

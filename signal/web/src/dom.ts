@@ -18,6 +18,8 @@ export interface Attributes {
   value?: string;
   placeholder?: string;
   maxlength?: string;
+  rows?: string;
+  dir?: "auto";
   autocomplete?: string;
   [data: `data-${string}`]: string;
   [aria: `aria-${string}`]: string;

@@ -30,8 +30,8 @@ export class E2eeWorker {
   private gone = false;
   private readonly readiness: Promise<Ready>;
 
-  /** Starts a worker. secret null makes a new room. before: messages that precede "init". */
-  constructor(secret: string | null, before: readonly ToWorker[] = []) {
+  /** Starts a worker. secret null makes a new room; gen is the link's. before: messages that precede "init". */
+  constructor(secret: string | null, gen: number, before: readonly ToWorker[] = []) {
     this.worker = new Worker(scriptURL(), { name: "sotto-e2ee" });
     this.readiness = new Promise<Ready>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("worker_silent")), startTimeoutMs);
@@ -57,7 +57,7 @@ export class E2eeWorker {
     });
     this.readiness.catch(() => undefined); // ready() reports it
     for (const message of before) this.post(message);
-    this.post({ type: "init", secret, host: location.host });
+    this.post({ type: "init", secret, gen, host: location.host });
   }
 
   /** ready resolves when the keys of the link are there; it throws an Error with a code as its message. */

@@ -112,6 +112,15 @@ export class Grid {
     }));
   }
 
+  /** hands marks who has raised a hand. */
+  hands(raised: ReadonlySet<string>): void {
+    for (const tile of this.tiles.values()) tile.raise(raised.has(tile.connId));
+  }
+
+  react(connId: string, emoji: string): void {
+    for (const tile of this.tiles.values()) if (tile.connId === connId && tile.source === "camera") tile.react(emoji);
+  }
+
   dispose(): void {
     this.sizes.disconnect();
     this.sight.disconnect();

@@ -11,6 +11,9 @@ const keys: readonly (readonly [string, string])[] = [
   ["L", "Grid or speaker view"],
   ["1 – 9", "Make that tile large, or small again"],
   ["Esc", "All tiles alike"],
+  ["C", "Chat"],
+  ["U", "People and safety codes"],
+  ["H", "Raise or lower the hand"],
   ["S", "Statistics"],
   ["?", "This list"],
 ];

@@ -8,6 +8,8 @@
 export interface TabRoom {
   roomId: string;
   secret: string;
+  /** How often the room's link was replaced, as far as this tab knows. */
+  gen: number;
   /** The join token; "" without. */
   token: string;
   /** Set while in the call: a reload then joins again with the same devices on. */
@@ -58,7 +60,8 @@ export function recall(roomId: string): TabRoom | null {
     const stored = JSON.parse(sessionStorage.getItem(storageKey) ?? "null") as Partial<TabRoom> | null;
     if (stored?.roomId !== roomId || typeof stored.secret !== "string" || !secretText.test(stored.secret)) return null;
     const token = typeof stored.token === "string" && tokenText.test(stored.token) ? stored.token : "";
-    return { roomId, secret: stored.secret, token, call: stored.call ?? null };
+    const gen = typeof stored.gen === "number" && Number.isInteger(stored.gen) && stored.gen >= 0 && stored.gen <= 0xffff ? stored.gen : 0;
+    return { roomId, secret: stored.secret, gen, token, call: stored.call ?? null };
   } catch {
     return null;
   }

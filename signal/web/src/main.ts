@@ -5,6 +5,7 @@ import { announce } from "./dom.ts";
 import { E2eeWorker, missing } from "./e2ee_worker.ts";
 import * as link from "./link.ts";
 import { LocalMedia } from "./local_media.ts";
+import { Membership } from "./membership.ts";
 import { recallName } from "./name.ts";
 import { prejoinScreen } from "./prejoin_screen.ts";
 import { problem, type Problem, type ProblemCode } from "./problems.ts";
@@ -12,6 +13,7 @@ import type { Source } from "./protocol.ts";
 import type { RosterChange } from "./roster.ts";
 import { RoomScreen } from "./room_screen.ts";
 import { ScreenShare } from "./screen_share.ts";
+import type { Participant } from "./session.ts";
 import type { StatsSource } from "./stats_panel.ts";
 import { messageScreen, problemScreen, startScreen } from "./start_screen.ts";
 import { TestHooks } from "./test_hooks.ts";
@@ -38,8 +40,8 @@ function fail(what: Problem): void {
   show(problemScreen(what, () => location.reload()), `${what.title} - Sotto`);
 }
 
-function newWorker(secret: string | null): E2eeWorker {
-  return new E2eeWorker(secret, hooks?.beforeInit() ?? []);
+function newWorker(secret: string | null, gen = 0): E2eeWorker {
+  return new E2eeWorker(secret, gen, hooks?.beforeInit() ?? []);
 }
 
 /** workerProblem names what a worker said instead of "ready". */
@@ -53,7 +55,7 @@ async function newRoom(): Promise<void> {
   const worker = newWorker(null);
   try {
     const { roomId, secret } = await worker.ready();
-    const room: link.TabRoom = { roomId, secret, token: "", call: null };
+    const room: link.TabRoom = { roomId, secret, gen: 0, token: "", call: null };
     link.remember(room);
     history.pushState(null, "", `/r/${roomId}${location.search}`);
     prejoin(room, worker, true);
@@ -71,9 +73,9 @@ function enter(roomId: string): void {
   const secret = link.secretOfFragment(fragment) ?? (fragment === "" ? stored?.secret : null);
   if (!secret) return fail(problem("link_incomplete"));
   const known = stored?.secret === secret ? stored : null;
-  const room: link.TabRoom = { roomId, secret, token: link.tokenOfFragment(fragment) || (known?.token ?? ""), call: known?.call ?? null };
+  const room: link.TabRoom = { roomId, secret, gen: known?.gen ?? 0, token: link.tokenOfFragment(fragment) || (known?.token ?? ""), call: known?.call ?? null };
   link.remember(room);
-  const worker = newWorker(secret);
+  const worker = newWorker(secret, room.gen);
   worker.ready().then(
     (ready) => {
       if (ready.roomId === roomId) return;
@@ -118,7 +120,23 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
     };
     screen.people(session.roster.all(), change, shownOf, session.media.audioTracks());
   };
-  const call = new Call({ roomId: room.roomId, token: room.token, name, local, share }, () => newWorker(room.secret), {
+  const membership = new Membership({
+    link: ({ roomId, secret, gen }) => {
+      // The old link is no longer good: a reload, a new start and whoever is invited take the new one.
+      room = { ...room, roomId, secret, gen };
+      self.roomId = roomId;
+      history.replaceState(null, "", `/r/${roomId}${location.search}`);
+      keepDevices();
+      screen.newLink(link.roomLink(location.origin, roomId, secret));
+    },
+    removed: (code) => {
+      call.leave();
+      fail(problem(code === "removed" ? "kicked" : "duplicate_identity"));
+    },
+  });
+  hooks?.watch(membership);
+  const self: Participant = { roomId: room.roomId, token: room.token, name, local, share, membership };
+  const call = new Call(self, () => newWorker(room.secret, room.gen), {
     people: render,
     slots: () => render({ changed: true }),
     speakers: (speakers) => screen.grid.speakers(speakers),
@@ -141,7 +159,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
     counters: () => call.session?.counters ?? null,
     labelOf: (mid) => call.session?.labelOf(mid) ?? "",
   };
-  const screen = new RoomScreen(local, share, link.roomLink(location.origin, room.roomId, room.secret), statistics, {
+  const screen = new RoomScreen(local, share, membership, link.roomLink(location.origin, room.roomId, room.secret), statistics, {
     leave: () => call.leave(),
     retry: () => call.retryNow(),
     tiles: (tiles) => call.show(tiles),

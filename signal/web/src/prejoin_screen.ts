@@ -70,7 +70,7 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, e
           ? "Whoever has the link can join. Pass it on as you would pass on a key."
           : "The people in this room will see and hear you as soon as you join.",
       ),
-      isNew && copyLink(link, "button wide"),
+      isNew && copyLink(link, "button wide").button,
       name.element,
       joinButton,
       notices,

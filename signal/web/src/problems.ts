@@ -53,6 +53,11 @@ const words = {
   token_not_yet: { title: "It is too early", text: "The invitation is not valid yet. Try again later.", action: "retry" },
   token_wrong_room: { title: "The invitation is for another room", text: "Ask for one for this room.", action: "home" },
   room_full: { title: "The room is full", text: "Try again when somebody has left.", action: "rejoin" },
+  waiting_to_be_let_in: { title: "Waiting to be let in", text: "Somebody in the room must open the door for you.", action: "none" },
+  out_of_sync: { title: "You fell out of the encrypted group", text: "Nothing is sent until you are back in. This happens by itself.", action: "none" },
+  host_changed: { title: "The host has another key than last time", text: "A new device explains it, and so does an impostor. Compare the safety code with the people you know.", action: "continue" },
+  duplicate_identity: { title: "You joined from somewhere else", text: "Another tab or device with the same identity has taken your place in this call.", action: "home" },
+  link_replaced: { title: "This link was replaced", text: "The host has made a new link for this room. Ask for it.", action: "home" },
   kicked: { title: "You were removed from the room", text: "Somebody with the right to do so ended your part of this call.", action: "home" },
   version: { title: "This page is out of date", text: "The service speaks a newer version. Reload the page.", action: "retry" },
   page_broken: { title: "The encryption part did not load", text: "Reload the page. If that does not help, the service is not installed completely.", action: "retry" },
@@ -82,7 +87,7 @@ function isProblemCode(code: string): code is ProblemCode {
 
 // After these, coming back by itself would meet the same refusal.
 const final: readonly string[] = [
-  "token_invalid", "token_expired", "token_not_yet", "token_wrong_room", "not_admitted", "bad_signature", "room_full", "kicked", "version", "page_broken", "bad_offer", "link_mismatch", "link_incomplete", "browser_no_e2ee",
+  "token_invalid", "token_expired", "token_not_yet", "token_wrong_room", "not_admitted", "bad_signature", "room_full", "kicked", "link_replaced", "duplicate_identity", "version", "page_broken", "bad_offer", "link_mismatch", "link_incomplete", "browser_no_e2ee",
 ];
 
 export interface Failure {

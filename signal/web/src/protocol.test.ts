@@ -11,7 +11,7 @@ test("each message decodes", () => {
   assert.deepEqual(decodes({ type: "hello", version: 1, nonce: "bm9uY2U", limits: {} }), { type: "hello", version: 1, nonce: "bm9uY2U" });
   assert.deepEqual(
     decodes({ type: "welcome", id: 1, leaf: 7, peers: [{ conn_id: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }] }),
-    { type: "welcome", id: 1, leaf: 7, peers: [{ connId: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }], resume: "", resumed: false, lost: false },
+    { type: "welcome", id: 1, leaf: 7, peers: [{ connId: "a", leaf: 0, tracks: [{ source: "camera", muted: true }] }], resume: "", resumed: false, lost: false, group: null },
   );
   assert.deepEqual(
     decodes({ type: "welcome", id: 9, leaf: 7, resume: "AQID", resumed: true, lost: true }),
@@ -31,6 +31,15 @@ test("each message decodes", () => {
 });
 
 test("an empty list may be missing or null", () => {
+  assert.deepEqual(decodes({ type: "group", gi: "g", slot: 0 }), { type: "group", group: { gi: "g", slot: 0 } });
+  assert.deepEqual(decodes({ type: "group" }), { type: "group", group: null });
+  assert.deepEqual(decodes({ type: "stale" }), { type: "stale", group: null });
+  assert.deepEqual(decodes({ type: "ticket", gi: "g", slot: 4, host_tag: "h", ticket: "t" }), { type: "ticket", group: { gi: "g", slot: 4 }, hostTag: "h", ticket: "t" });
+  assert.deepEqual(decodes({ type: "done", id: 3 }), { type: "done", id: 3 });
+  assert.deepEqual(decodes({ type: "upload", id: 3, path: "/blob/2di5uz3hkyuzfwpmgmfsdw6q2m", token: "t" }), { type: "upload", id: 3, path: "/blob/2di5uz3hkyuzfwpmgmfsdw6q2m", token: "t" });
+  for (const path of ["https://elsewhere.example/blob/2di5uz3hkyuzfwpmgmfsdw6q2m", "//elsewhere.example/", "/blob/../r/x", "/blob/short"]) {
+    assert.throws(() => decodes({ type: "upload", id: 3, path, token: "t" }), ProtocolError);
+  }
   assert.deepEqual(decodes({ type: "slots", slots: null }), { type: "slots", slots: [] });
   assert.deepEqual(decodes({ type: "peer_tracks", conn_id: "a" }), { type: "peer_tracks", connId: "a", tracks: [] });
 });

@@ -12,6 +12,7 @@ export const subprotocol = "sotto.v1";
 
 const maxPeers = 256;
 const maxSlots = 128;
+export const blobPath = /^\/blob\/[a-z0-9_-]{16,64}$/;
 const maxLayers = 8;
 const sources: readonly string[] = ["mic", "camera", "screen", "screen_audio"] satisfies Source[];
 
@@ -44,11 +45,19 @@ export interface Wanted {
   codec: string;
 }
 
+/** Where the room's encrypted group stands. */
+export interface GroupPosition {
+  gi: string;
+  slot: number;
+}
+
 export interface Welcome {
   type: "welcome";
   id: number;
   leaf: number;
   peers: Peer[];
+  /** null: nobody has founded the group yet. */
+  group: GroupPosition | null;
   /** The resume token; "" if the service gives none. */
   resume: string;
   /** The participation goes on. */
@@ -66,6 +75,11 @@ export type ServerMessage =
   | { type: "peer_tracks"; connId: string; tracks: TrackState[] }
   | { type: "answer"; id: number; sdp: string }
   | { type: "slots"; slots: Slot[] }
+  | { type: "group"; group: GroupPosition | null }
+  | { type: "stale"; group: GroupPosition | null }
+  | { type: "ticket"; group: GroupPosition; hostTag: string; ticket: string }
+  | { type: "done"; id: number }
+  | { type: "upload"; id: number; path: string; token: string }
   | { type: "wanted"; tracks: Wanted[] }
   | { type: "error"; id: number | null; code: string; message: string; fatal: boolean }
   | { type: "unknown" };
@@ -82,7 +96,10 @@ export interface Wish {
 /** Requests carry an id that the reply or the error echoes. */
 export type Request =
   | { type: "connect"; room: string; conn_id: string; link_pub: string; link_sig: string; client: string; token?: string; resume?: Resume }
-  | { type: "offer"; sdp: string; tracks: { mid: string; source: Source }[]; rejoin?: boolean };
+  | { type: "offer"; sdp: string; tracks: { mid: string; source: Source }[]; rejoin?: boolean }
+  | { type: "alias"; room: string; link_pub: string; link_sig: string; host?: string }
+  | { type: "evict"; conn_id: string; host: string }
+  | { type: "upload"; size: number };
 
 export type Notice =
   | { type: "want"; tracks: Wish[] }
@@ -94,6 +111,7 @@ export interface Resume {
   token: string;
   last_seq: number;
   tracks: TrackState[];
+  group?: { gi: string; slot: number; host_tag: string; ticket: string };
 }
 
 export class ProtocolError extends Error {
@@ -117,6 +135,7 @@ export function decode(text: string): ServerMessage {
     case "welcome":
       return {
         type: "welcome", id: id(m), leaf: leaf(m), peers: list(m, "peers", maxPeers, peer),
+        group: m["group"] === undefined ? null : position(fields(m["group"], "group")),
         resume: optionalString(m, "resume"), resumed: m["resumed"] === true, lost: m["lost"] === true,
       };
     case "peers":
@@ -131,6 +150,19 @@ export function decode(text: string): ServerMessage {
       return { type: "answer", id: id(m), sdp: string(m, "sdp") };
     case "slots":
       return { type: "slots", slots: list(m, "slots", maxSlots, slot) };
+    case "group":
+      return { type: "group", group: position(m) };
+    case "stale":
+      return { type: "stale", group: position(m) };
+    case "ticket": {
+      const group = position(m);
+      if (!group) throw new ProtocolError("gi is missing");
+      return { type: "ticket", group, hostTag: string(m, "host_tag"), ticket: string(m, "ticket") };
+    }
+    case "done":
+      return { type: "done", id: id(m) };
+    case "upload":
+      return { type: "upload", id: id(m), path: path(m), token: string(m, "token") };
     case "wanted":
       return { type: "wanted", tracks: wanted(m) };
     case "error":
@@ -149,6 +181,17 @@ export function decode(text: string): ServerMessage {
 function peer(value: unknown): Peer {
   const m = fields(value, "peer");
   return { connId: string(m, "conn_id"), leaf: leaf(m), tracks: tracks(m) };
+}
+
+function position(m: Fields): GroupPosition | null {
+  return m["gi"] === undefined ? null : { gi: string(m, "gi"), slot: integer(m, "slot", Number.MAX_SAFE_INTEGER) };
+}
+
+/** path is one of this service, for sealed files. */
+function path(m: Fields): string {
+  const text = string(m, "path");
+  if (!blobPath.test(text)) throw new ProtocolError("path is not one of a file");
+  return text;
 }
 
 function slot(value: unknown): Slot {

@@ -2,13 +2,17 @@
 
 import type { PeerState } from "../../../e2ee/js/src/messages.ts";
 import type { CallState } from "./call.ts";
-import { copyLink, deviceKeys, notice, shareButton, shortcuts, smallButton, toggle, wordmark } from "./controls.ts";
+import { ChatPanel } from "./chat_panel.ts";
+import { copyLink, type CopyLink, deviceKeys, notice, shareButton, shortcuts, smallButton, toggle, wordmark } from "./controls.ts";
 import { announce, el, on } from "./dom.ts";
 import { Grid } from "./grid.ts";
 import { helpDialog } from "./help.ts";
 import { icon, type IconName } from "./icons.ts";
 import { MicMeter, SpeechNotice } from "./level_meter.ts";
 import type { LocalMedia } from "./local_media.ts";
+import { KnockList } from "./knock_list.ts";
+import type { Membership, Notice } from "./membership.ts";
+import { PeoplePanel } from "./people_panel.ts";
 import { problem, type Problem } from "./problems.ts";
 import type { Source } from "./protocol.ts";
 import { nameOf, type Member, type RosterChange } from "./roster.ts";
@@ -23,6 +27,9 @@ export interface RoomActions {
   retry(): void;
   tiles(tiles: TileView[]): void;
 }
+
+// Longer than it takes to be let in where nobody has to decide.
+const waitMs = 2500;
 
 // How long a newcomer's name may take before the arrival is announced without it.
 const nameMs = 700;
@@ -39,6 +46,12 @@ export class RoomScreen {
   private readonly selfName = el("p", { class: "plate" }, el("span", { class: "name" }, "You"));
   private readonly stage: HTMLElement;
   private readonly panel: StatsPanel;
+  private readonly chat: ChatPanel;
+  private readonly peoplePanel: PeoplePanel;
+  private readonly knocks: KnockList;
+  private readonly links: CopyLink[];
+  private readonly chatButton: HTMLButtonElement;
+  private readonly handButton: HTMLButtonElement;
   private readonly help = helpDialog();
   private readonly speech = new SpeechNotice();
   private readonly ear = new MicMeter((level) => {
@@ -47,17 +60,28 @@ export class RoomScreen {
   private readonly ends: (() => void)[] = [];
   private readonly shown = new Map<string, string>();
   private readonly viewButton = smallButton("speaker", "Speaker view", "L", () => this.switchView());
+  private readonly selfReaction = el("span", { class: "flying", "aria-hidden": "true" });
+  private selfReactionTimer: number | undefined;
+  private waitTimer: number | undefined;
   private phase: CallState["phase"] = "connecting";
   private members: readonly Member[] = [];
 
   private readonly local: LocalMedia;
   private readonly share: ScreenShare;
+  private readonly membership: Membership;
   private readonly actions: RoomActions;
 
-  constructor(local: LocalMedia, share: ScreenShare, link: string, statistics: StatsSource, actions: RoomActions) {
+  constructor(local: LocalMedia, share: ScreenShare, membership: Membership, link: string, statistics: StatsSource, actions: RoomActions) {
     this.local = local;
     this.share = share;
+    this.membership = membership;
     this.actions = actions;
+    this.links = [copyLink(link, "button"), copyLink(link, "control")];
+    this.knocks = new KnockList(membership);
+    this.chat = new ChatPanel(membership, () => this.toggleSide(this.chat), (unseen) => (this.chatButton.dataset["unseen"] = unseen > 0 ? String(Math.min(unseen, 99)) : ""));
+    this.peoplePanel = new PeoplePanel(membership, () => this.toggleSide(this.peoplePanel));
+    this.chatButton = smallButton("chat", "Chat", "C", () => this.toggleSide(this.chat));
+    this.handButton = smallButton("hand", "Raise hand", "H", () => this.toggleHand());
     this.grid = new Grid({
       tiles: (tiles) => actions.tiles(tiles),
       featured: (source) => this.stage.classList.toggle("has-face", source === "camera"),
@@ -66,16 +90,16 @@ export class RoomScreen {
     this.selfVideo.muted = true;
     this.selfVideo.playsInline = true;
     this.selfVideo.disablePictureInPicture = true;
-    this.self = el("article", { class: "self", "aria-label": "You" }, el("span", { class: "monogram", "aria-hidden": "true" }), this.selfVideo, this.selfName);
+    this.self = el("article", { class: "self", "aria-label": "You" }, el("span", { class: "monogram", "aria-hidden": "true" }), this.selfVideo, this.selfName, this.selfReaction);
     const alone = el(
       "section",
       { class: "alone" },
       el("h2", {}, "Nobody else is here yet"),
       el("p", {}, "Whoever has the link can join."),
-      copyLink(link, "button"),
+      this.links[0]?.button ?? null,
     );
     this.panel = new StatsPanel(statistics, () => this.toggleStatistics());
-    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone, this.panel.element);
+    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone, this.panel.element, this.peoplePanel.element, this.chat.element);
     const mic = toggle(local, "mic");
     const camera = toggle(local, "camera");
     const sharing = shareButton(share);
@@ -84,7 +108,7 @@ export class RoomScreen {
       "div",
       { class: "room" },
       el("header", { class: "top" }, wordmark(), this.summary, this.tools()),
-      this.banner,
+      el("div", { class: "notes" }, this.banner, this.knocks.element),
       this.stage,
       el(
         "section",
@@ -92,7 +116,7 @@ export class RoomScreen {
         mic.button,
         camera.button,
         (canShare() || SOTTO_TEST_HOOKS) && sharing.button,
-        copyLink(link, "control"),
+        this.links[1]?.button ?? null,
         on(leave, "click", () => actions.leave()),
       ),
       this.help,
@@ -103,7 +127,12 @@ export class RoomScreen {
       sharing.render();
       this.renderSelf();
     };
-    this.ends.push(local.subscribe(render), share.subscribe(render), deviceKeys(local), shortcuts(this.keys()));
+    this.ends.push(
+      local.subscribe(render), share.subscribe(render), deviceKeys(local), shortcuts(this.keys()),
+      membership.subscribe(() => this.renderMembership()),
+      membership.onReaction(({ connId, emoji }) => this.showReaction(connId, emoji)),
+      membership.onNotice((n) => this.notice(n)),
+    );
     render();
     this.people([], { changed: true }, () => ({ track: null, paused: "" }), []);
   }
@@ -111,6 +140,7 @@ export class RoomScreen {
   /** people shows who is here; audioTracks are those of all audio receivers. */
   people(members: readonly Member[], change: RosterChange, shownOf: (connId: string, source: Source) => Shown, audioTracks: readonly MediaStreamTrack[]): void {
     this.grid.update(members, shownOf);
+    this.grid.hands(this.membership.hands);
     this.audio.show(audioTracks);
     this.stage.classList.toggle("is-alone", members.length === 0);
     if (change.joined) this.announceJoin(change.joined);
@@ -127,6 +157,12 @@ export class RoomScreen {
     this.renderSummary();
   }
 
+  /** newLink is for after the host replaced the room's link. */
+  newLink(link: string): void {
+    for (const copy of this.links) copy.set(link);
+    announce("The room has a new link");
+  }
+
   focus(): void {
     this.stage.focus();
   }
@@ -135,13 +171,17 @@ export class RoomScreen {
     for (const end of this.ends) end();
     this.grid.dispose();
     this.panel.dispose();
+    this.chat.dispose();
+    this.peoplePanel.dispose();
+    this.knocks.dispose();
+    clearTimeout(this.waitTimer);
     this.ear.listen(null);
     this.audio.show([]);
     this.selfVideo.srcObject = null;
   }
 
   private keys(): Record<string, () => void> {
-    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), s: () => this.toggleStatistics(), "?": () => this.help.showModal(), escape: () => this.grid.unpin() };
+    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), s: () => this.toggleStatistics(), c: () => this.toggleSide(this.chat), u: () => this.toggleSide(this.peoplePanel), h: () => this.toggleHand(), "?": () => this.help.showModal(), escape: () => this.grid.unpin() };
     for (let n = 1; n <= 9; n++) keys[n] = () => this.grid.pinNth(n - 1);
     return keys;
   }
@@ -150,6 +190,9 @@ export class RoomScreen {
     return el(
       "div",
       { class: "tools", role: "group", "aria-label": "View" },
+      this.handButton,
+      smallButton("people", "People", "U", () => this.toggleSide(this.peoplePanel)),
+      this.chatButton,
       this.viewButton,
       smallButton("chart", "Statistics", "S", () => this.toggleStatistics()),
       smallButton("help", "Keys", "?", () => this.help.showModal()),
@@ -158,6 +201,61 @@ export class RoomScreen {
 
   private toggleStatistics(): void {
     this.panel.open = !this.panel.open;
+  }
+
+  /** One side panel at a time. */
+  private toggleSide(panel: ChatPanel | PeoplePanel): void {
+    const open = !panel.open;
+    for (const other of [this.chat, this.peoplePanel]) if (other !== panel) other.open = false;
+    panel.open = open;
+    this.stage.classList.toggle("has-side", open);
+    if (!open) this.stage.focus();
+  }
+
+  private toggleHand(): void {
+    const raised = !this.membership.handRaised;
+    this.membership.raiseHand(raised);
+    announce(raised ? "Hand raised" : "Hand lowered");
+  }
+
+  private showReaction(connId: string, emoji: string): void {
+    if (connId === "") this.selfReaction.textContent = emoji;
+    else this.grid.react(connId, emoji);
+    if (connId !== "") return;
+    clearTimeout(this.selfReactionTimer);
+    this.selfReactionTimer = setTimeout(() => (this.selfReaction.textContent = ""), 4000);
+  }
+
+  private renderMembership(): void {
+    const { handRaised, hands, state } = this.membership;
+    this.handButton.classList.toggle("on", handRaised);
+    this.handButton.setAttribute("aria-pressed", String(handRaised));
+    this.grid.hands(hands);
+    this.show("out_of_sync", state === "out_of_sync" ? problem("out_of_sync") : null);
+    if (state !== "waiting") {
+      clearTimeout(this.waitTimer);
+      this.waitTimer = undefined;
+      this.show("waiting", null);
+    } else {
+      // Being let in takes a moment; longer means that somebody has to decide.
+      this.waitTimer ??= setTimeout(() => this.show("waiting", problem("waiting_to_be_let_in")), waitMs);
+    }
+    this.renderSummary();
+  }
+
+  /** notice says what happened to the group, where it concerns the person. */
+  private notice({ code, name }: Notice): void {
+    switch (code) {
+      case "invalid_commit":
+        announce(`${name || "Somebody"} tried a change that is against the rules; it was refused`);
+        break;
+      case "host_changed":
+        this.show("host", problem("host_changed"), "I understand", () => this.show("host", null));
+        break;
+      case "policy_changed":
+        announce(this.membership.locked ? "The room is locked" : this.membership.knock ? "Newcomers knock now" : "The room is open");
+        break;
+    }
   }
 
   private switchView(): void {
@@ -191,7 +289,7 @@ export class RoomScreen {
   }
 
   private renderSummary(): void {
-    const { icon: name, text, state } = summarise(this.phase, this.members);
+    const { icon: name, text, state } = summarise(this.phase, this.members, this.membership);
     this.summary.dataset["state"] = state;
     if (this.summary.textContent !== text) this.summary.replaceChildren(...(name ? [icon(name)] : []), text);
   }
@@ -209,13 +307,15 @@ export class RoomScreen {
 }
 
 /** summarise is about the others: one's own frames are always sealed. */
-function summarise(phase: CallState["phase"], members: readonly Member[]): { icon: IconName | null; text: string; state: PeerState | "none" } {
+function summarise(phase: CallState["phase"], members: readonly Member[], membership: Membership): { icon: IconName | null; text: string; state: PeerState | "none" } {
   if (phase === "reconnecting" || phase === "resuming") return { icon: null, text: "Reconnecting", state: "none" };
   if (phase === "connecting") return { icon: null, text: "Joining", state: "none" };
   const count = (state: PeerState): number => members.filter((m) => m.state === state).length;
   const mismatch = count("mismatch");
   if (mismatch > 0) return { icon: "alert", text: `${mismatch === 1 ? "1 key does" : `${mismatch} keys do`} not fit`, state: "mismatch" };
+  if (membership.state === "waiting") return { icon: "key", text: "Waiting to be let in", state: "waiting" };
+  if (membership.state === "out_of_sync") return { icon: "alert", text: "Out of the group", state: "mismatch" };
   const waiting = count("waiting");
   if (waiting > 0) return { icon: "key", text: `Waiting for ${waiting === 1 ? "a key" : `${waiting} keys`}`, state: "waiting" };
-  return { icon: "lock", text: members.length === 0 ? "Encrypted room" : `${members.length + 1} people, end-to-end encrypted`, state: "encrypted" };
+  return { icon: "lock", text: members.length === 0 ? (membership.locked ? "Encrypted room, locked" : "Encrypted room") : `${members.length + 1} people, end-to-end encrypted`, state: "encrypted" };
 }

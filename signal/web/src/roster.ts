@@ -81,6 +81,21 @@ export class Roster {
     return true;
   }
 
+  /**
+   * setGroup notes who is in the encrypted group, and under which name; false
+   * when nothing changed. Frames that do not open are another matter.
+   */
+  setGroup(group: readonly { connId: string; name: string }[]): boolean {
+    let changed = false;
+    for (const member of this.members.values()) {
+      const known = group.find((g) => g.connId === member.connId);
+      const state = known ? (member.state === "mismatch" ? "mismatch" : "encrypted") : "waiting";
+      changed = this.setState(member.connId, state) || changed;
+      if (known) changed = this.setName(member.connId, known.name) || changed;
+    }
+    return changed;
+  }
+
   all(): Member[] {
     return [...this.members.values()].sort((a, b) => a.leaf - b.leaf);
   }

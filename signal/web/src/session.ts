@@ -5,8 +5,10 @@
 
 import type { Counters, FromWorker } from "../../../e2ee/js/src/messages.ts";
 import type { E2eeWorker } from "./e2ee_worker.ts";
+import { download, upload } from "./files.ts";
 import type { LocalMedia } from "./local_media.ts";
 import { MediaConnection } from "./media_connection.ts";
+import type { Membership, MembershipPort } from "./membership.ts";
 import { failureOf, problem, type Failure } from "./problems.ts";
 import { protocolVersion, type Resume, type ServerMessage, type Source, type Welcome, type Wish } from "./protocol.ts";
 import { Resumption } from "./resumption.ts";
@@ -28,6 +30,7 @@ export interface Participant {
   name: string;
   local: LocalMedia;
   share: ScreenShare;
+  membership: Membership;
 }
 
 export interface SessionEvents {
@@ -58,6 +61,9 @@ const tellAfterMs = 400;
 // not replaced again: a fresh start may find another service.
 const mediaStableMs = 10_000;
 
+// Senders go on with a new epoch's keys so long after they have them.
+const sendersSwitchMs = 140;
+
 // Envelopes that may wait for the connection to come back.
 const maxOutbox = 256;
 
@@ -80,9 +86,12 @@ export class Session {
   private tiles: readonly TileView[] = [];
   private readonly sentMute = new Map<Source, boolean>();
   private resumeToken = "";
+  private ticket: Extract<ServerMessage, { type: "ticket" }> | null = null;
   private lastSeq = 0;
   private outbox: ArrayBuffer[] = [];
   private joined = false;
+  private canSee = false;
+  private seeTimer: number | undefined;
   private over = false;
   /** The offer of a new peer connection is out: what "slots" says until its answer is of the former one. */
   private mediaPending = false;
@@ -97,16 +106,21 @@ export class Session {
   private readonly token: string;
   private readonly local: LocalMedia;
   private readonly share: ScreenShare;
+  private readonly membership: Membership;
+  private readonly port: MembershipPort;
   private readonly events: SessionEvents;
 
-  constructor(worker: E2eeWorker, { roomId, token, name, local, share }: Participant, events: SessionEvents) {
+  constructor(worker: E2eeWorker, { roomId, token, name, local, share, membership }: Participant, events: SessionEvents) {
     this.worker = worker;
     this.roomId = roomId;
     this.token = token;
     this.local = local;
     this.share = share;
+    this.membership = membership;
     this.events = events;
-    worker.post({ type: "profile", name });
+    this.port = this.lend();
+    membership.attach(this.port);
+    worker.post({ type: "profile", name, throwaway: false });
     this.media = this.newMedia(false);
     this.signaling = new Signaling({
       message: (m) => this.receive(m),
@@ -136,7 +150,7 @@ export class Session {
   }
 
   wish(): void {
-    if (this.joined && !this.over) this.wishing.schedule();
+    if (this.joined && this.canSee && !this.over) this.wishing.schedule();
   }
 
   /** labelOf says in words what is in an m-line; "" when nothing is. */
@@ -168,6 +182,7 @@ export class Session {
     this.over = true;
     clearTimeout(this.joinTimer);
     clearTimeout(this.tellTimer);
+    clearTimeout(this.seeTimer);
     this.resumption.done();
     this.wishing.stop();
     this.hearing?.stop();
@@ -175,6 +190,7 @@ export class Session {
     this.media.close();
     this.signaling.close();
     this.worker.terminate();
+    this.membership.detach(this.port);
   }
 
   private end(failure: Failure): void {
@@ -199,9 +215,9 @@ export class Session {
         if (!this.mediaPending) this.media.restrict(m.tracks);
         break;
       case "peer_joined":
-        // The worker answers with the own key, whether the peer is news or back.
-        this.worker.post({ type: "peer_joined", connId: m.connId, leaf: m.leaf });
+        this.worker.post({ type: "peer_joined", connId: m.connId });
         this.people(this.roster.apply(m));
+        if (this.roster.setGroup(this.membership.members)) this.events.people({ changed: true });
         break;
       case "peer_left":
         this.worker.post({ type: "peer_left", connId: m.connId });
@@ -212,6 +228,14 @@ export class Session {
         break;
       case "peers":
         this.meet(m.peers, true);
+        this.worker.post({ type: "peers", peers: m.peers.map((p) => p.connId) });
+        break;
+      case "group":
+      case "stale":
+        this.worker.post({ type: m.type, group: m.group });
+        break;
+      case "ticket":
+        this.ticket = m;
         break;
       case "error":
         if (m.code === "shutdown") this.reconnect();
@@ -243,16 +267,19 @@ export class Session {
       case "peer_state":
         if (this.roster.setState(m.connId, m.state)) this.events.people({ changed: true });
         break;
-      case "profile":
-        if (this.roster.setName(m.connId, m.name)) this.events.people({ changed: true });
+      case "membership":
+        if (m.state === "member") this.seeSoon();
+        if (this.roster.setGroup(m.members)) this.events.people({ changed: true });
         break;
       case "stats":
         this.counters = m.counters;
         break;
       case "error":
+        if (refusals.includes(m.code)) break;
         this.end(failureOf(workerCode(m.code)));
         return;
     }
+    this.membership.take(m);
     if (SOTTO_TEST_HOOKS) this.observeWorker(m);
   }
 
@@ -272,7 +299,7 @@ export class Session {
     const welcome = await this.connect(nonce, null);
     this.leaf = welcome.leaf;
     this.signaling.admit();
-    this.worker.post({ type: "welcome", leaf: welcome.leaf, peers: welcome.peers.map(({ connId, leaf }) => ({ connId, leaf })) });
+    this.worker.post({ type: "welcome", peers: welcome.peers.map((p) => p.connId), group: welcome.group });
     this.events.people(this.roster.apply(welcome));
     clearTimeout(this.joinTimer);
     await this.startMedia();
@@ -317,7 +344,7 @@ export class Session {
   private async resume(nonce: string): Promise<void> {
     const tracks = sources.filter((s) => this.media.offers(s)).map((source) => ({ source, muted: this.sentMute.get(source) ?? false }));
     try {
-      const welcome = await this.connect(nonce, { token: this.resumeToken, last_seq: this.lastSeq, tracks });
+      const welcome = await this.connect(nonce, { token: this.resumeToken, last_seq: this.lastSeq, tracks, ...this.claim() });
       if (!welcome.resumed || welcome.leaf !== this.leaf) throw new RequestError("resume_refused");
       this.resumed(welcome);
     } catch (error) {
@@ -338,20 +365,47 @@ export class Session {
     this.meet(welcome.peers, !welcome.lost);
     this.signaling.admit();
     for (const envelope of this.outbox.splice(0)) this.signaling.sendEnvelope(envelope);
-    // Envelopes of the last moments may not have arrived: the key is told again.
-    this.worker.post({ type: "resumed" });
+    this.worker.post({ type: "resumed", peers: welcome.peers.map((p) => p.connId), group: welcome.group, lost: welcome.lost });
     for (const [source, muted] of this.sentMute) this.signaling.send({ type: "mute", source, muted });
     this.syncMute();
-    this.wishing.again();
+    if (this.canSee) this.wishing.again();
     if (this.joined && !this.mediaPending) this.events.live();
   }
 
   /** meet takes a list of the others; complete: who is not in it is gone. */
   private meet(peers: Welcome["peers"], complete: boolean): void {
-    const { joined, left } = this.roster.meet(peers, complete);
-    for (const { connId } of left) this.worker.post({ type: "peer_left", connId });
-    for (const { connId, leaf } of joined) this.worker.post({ type: "peer_joined", connId, leaf });
+    this.roster.meet(peers, complete);
+    this.roster.setGroup(this.membership.members);
     this.people({ changed: true });
+  }
+
+  /** claim is what tells a service that was restarted where the group stood. */
+  private claim(): Pick<Resume, "group"> {
+    if (!this.ticket) return {};
+    const { group, hostTag, ticket } = this.ticket;
+    return { group: { ...group, host_tag: hostTag, ticket } };
+  }
+
+  /** seeSoon asks for pictures when those who send them do so with keys that this client has: an earlier key frame would be lost on it. */
+  private seeSoon(): void {
+    this.seeTimer ??= setTimeout(() => {
+      this.canSee = true;
+      if (this.joined && !this.over) this.wishing.again();
+    }, sendersSwitchMs);
+  }
+
+  /** lend is the session's end of the membership. */
+  private lend(): MembershipPort {
+    return {
+      post: (m) => {
+        if (!this.over) this.worker.post(m);
+      },
+      evict: (connId, host) => void this.signaling.request({ type: "evict", conn_id: connId, host }).catch(() => undefined),
+      alias: ({ roomId, linkPub, linkSig, hostToken }) =>
+        void this.signaling.request({ type: "alias", room: roomId, link_pub: linkPub, link_sig: linkSig, ...(hostToken !== undefined && { host: hostToken }) }).catch(() => undefined),
+      upload: (file) => upload(file, (size) => this.signaling.request({ type: "upload", size })),
+      download,
+    };
   }
 
   // Media.
@@ -385,7 +439,7 @@ export class Session {
     this.mediaPending = false;
     this.joined = true;
     this.syncMute();
-    this.wishing.again();
+    if (this.canSee) this.wishing.again();
     this.events.slots();
     if (!this.resumption.active) this.events.live();
     this.grow(); // who came while the first offer was out
@@ -478,6 +532,9 @@ export class Session {
 
 /** Refusals of a resumption that another attempt may not meet. */
 const again: readonly string[] = ["busy", "shutdown", "connect_timeout", "media_timeout", "rate_limited"];
+
+/** What the worker says of a request of the person that is not possible now. */
+const refusals: readonly string[] = ["not_member", "not_host", "unknown_person"];
 
 function codeOf(error: unknown): string {
   return error instanceof RequestError ? error.code : "bad_offer";

@@ -24,7 +24,7 @@ export interface SignalingEvents {
   closed(opened: boolean): void;
 }
 
-type Reply = Extract<ServerMessage, { type: "welcome" | "answer" }>;
+type Reply = Extract<ServerMessage, { type: "welcome" | "answer" | "done" | "upload" }>;
 
 interface Pending {
   message: Request & { id: number };
@@ -148,7 +148,7 @@ export class Signaling {
       this.events.closed(true);
       return;
     }
-    if (message.type === "welcome" || message.type === "answer") {
+    if (message.type === "welcome" || message.type === "answer" || message.type === "done" || message.type === "upload") {
       this.settle(message.id)?.resolve(message);
       return;
     }

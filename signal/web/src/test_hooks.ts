@@ -12,6 +12,7 @@
 
 import type { Counters, FromWorker, TestHashes, ToWorker } from "../../../e2ee/js/src/messages.ts";
 import type { OpenCamera } from "./local_media.ts";
+import type { Membership } from "./membership.ts";
 import type { Slot, Source } from "./protocol.ts";
 import type { Member } from "./roster.ts";
 import type { OpenScreen } from "./screen_share.ts";
@@ -39,6 +40,11 @@ export class TestHooks {
   readonly errors: string[] = [];
   workerStats: Counters | null = null;
   sessions = 0;
+
+  /** The encrypted group, with what the person can do in it. */
+  group: Membership | null = null;
+  readonly notices: string[] = [];
+  readonly reactions: string[] = [];
 
   private session: Session | null = null;
   private readonly query = new URLSearchParams(location.search);
@@ -154,6 +160,12 @@ export class TestHooks {
 
   beforeInit(): ToWorker[] {
     return [{ type: "test_config", wrongMediaKey: this.query.get("wrong_media_key") === "1", hashFrames: this.query.get("hash_frames") === "1" }];
+  }
+
+  watch(membership: Membership): void {
+    this.group = membership;
+    membership.onNotice(({ code }) => this.notices.push(code));
+    membership.onReaction(({ connId, emoji }) => this.reactions.push(`${connId} ${emoji}`));
   }
 
   observe(session: Session): void {

@@ -13,6 +13,8 @@ const states: Record<PeerState, { icon: IconName; text: string }> = {
   mismatch: { icon: "alert", text: "Key mismatch" },
 };
 
+const reactionMs = 4000;
+
 /** What is said over a picture that pauses; what is hidden nobody sees. */
 const pauses: Record<Pause, string> = {
   "": "",
@@ -37,10 +39,13 @@ export class Tile {
   private readonly monogram = el("span", { class: "monogram", "aria-hidden": "true" });
   private readonly name = el("span", { class: "name" });
   private readonly muted = el("span", { class: "muted" });
+  private readonly hand = el("span", { class: "hand", hidden: true }, icon("hand"), el("span", { class: "visually-hidden" }, "Hand raised"));
+  private readonly reaction = el("span", { class: "flying", "aria-hidden": "true" });
   private readonly state = el("span", { class: "state" });
   private readonly pause = el("p", { class: "pause" });
   private readonly pin: HTMLButtonElement;
   private shownState: PeerState | null = null;
+  private reactionTimer: number | undefined;
 
   constructor(member: Member, source: Source, pin: () => void) {
     this.connId = member.connId;
@@ -61,7 +66,8 @@ export class Tile {
       this.pause,
       this.state,
       this.pin,
-      el("p", { class: "plate" }, this.muted, this.name),
+      el("p", { class: "plate" }, this.muted, this.hand, this.name),
+      this.reaction,
     );
     on(this.element, "dblclick", (event) => {
       if (!this.pin.contains(event.target as Node)) pin();
@@ -95,6 +101,17 @@ export class Tile {
     this.pause.hidden = pause === "";
     this.element.classList.toggle("paused", pause !== "");
     this.element.setAttribute("aria-label", [name, states[member.state].text, this.muted.hidden ? "" : "muted", live ? pause : "camera off"].filter(Boolean).join(", "));
+  }
+
+  raise(hand: boolean): void {
+    this.hand.hidden = !hand || this.source === "screen";
+  }
+
+  /** react shows an emoji for a moment. */
+  react(emoji: string): void {
+    this.reaction.textContent = emoji;
+    clearTimeout(this.reactionTimer);
+    this.reactionTimer = setTimeout(() => (this.reaction.textContent = ""), reactionMs);
   }
 
   private showState(state: PeerState): void {

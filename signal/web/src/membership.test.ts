@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import type { GroupMember, ToWorker } from "../../../e2ee/js/src/messages.ts";
+import { Membership, type MembershipPort } from "./membership.ts";
+
+function person(connId: string, more: Partial<GroupMember> = {}): GroupMember {
+  return { connId, name: connId.toUpperCase(), host: false, self: false, fingerprint: "0123456789abcdef", known: "new", ...more };
+}
+
+function room(): { membership: Membership; posted: ToWorker[]; port: MembershipPort; told: string[] } {
+  const posted: ToWorker[] = [];
+  const told: string[] = [];
+  const membership = new Membership({ link: (l) => told.push(`link ${l.gen}`), removed: (code) => told.push(code) });
+  const port: MembershipPort = {
+    post: (m) => posted.push(m),
+    evict: (connId) => told.push(`evict ${connId}`),
+    alias: (l) => told.push(`alias ${l.roomId}`),
+    upload: () => Promise.resolve("/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa"),
+    download: () => Promise.resolve(new Blob(["sealed"])),
+  };
+  membership.attach(port);
+  return { membership, posted, port, told };
+}
+
+function members(membership: Membership, epoch: number, ...list: GroupMember[]): void {
+  membership.take({ type: "membership", state: "member", isHost: false, locked: false, knock: false, epoch, members: list });
+}
+
+test("what others say is shown under the name that the group gives them", () => {
+  const { membership } = room();
+  members(membership, 1, person("me", { self: true }), person("a"));
+  membership.take({ type: "app", connId: "a", kind: "chat", body: { id: "1", text: "hello" } });
+  membership.take({ type: "app", connId: "a", kind: "chat", body: { id: "1", text: "again" } });
+  assert.deepEqual(membership.lines.map((l) => [l.name, l.text]), [["A", "hello"]]);
+});
+
+test("a raised hand is told again to who comes later, and goes with its owner", () => {
+  const { membership, posted } = room();
+  members(membership, 1, person("me", { self: true }), person("a"));
+  membership.raiseHand(true);
+  const hands = (): number => posted.filter((m) => m.type === "app" && m.kind === "hand").length;
+  assert.equal(hands(), 1);
+  members(membership, 2, person("me", { self: true }), person("a"), person("b"));
+  assert.equal(hands(), 2);
+  members(membership, 3, person("me", { self: true }), person("b"));
+  assert.equal(hands(), 2);
+  membership.take({ type: "app", connId: "b", kind: "hand", body: { raised: true } });
+  assert.deepEqual([...membership.hands], ["b"]);
+  members(membership, 4, person("me", { self: true }));
+  assert.deepEqual([...membership.hands], []);
+});
+
+test("a code is of one epoch", () => {
+  const { membership } = room();
+  members(membership, 1, person("me", { self: true }), person("a"));
+  membership.take({ type: "codes", group: { digits: "1", emoji: [], words: [] }, persons: [] });
+  assert.equal(membership.codes?.group.digits, "1");
+  members(membership, 2, person("me", { self: true }));
+  assert.equal(membership.codes, null);
+});
+
+test("a file is sealed, uploaded and told of", async () => {
+  const { membership, posted } = room();
+  members(membership, 1, person("me", { self: true }), person("a"));
+  const file = (): { state: string; done: number } | null => membership.lines[0]?.file ?? null;
+  const sent = membership.sendFile(new File(["secret"], "plan.txt"));
+  const seal = posted.find((m) => m.type === "file_seal");
+  assert.ok(seal?.type === "file_seal");
+  membership.take({ type: "file_progress", id: seal.id, done: 3, total: 6 });
+  assert.equal(file()?.done, 3);
+  membership.take({ type: "file_sealed", id: seal.id, file: new Blob(["sealed"]) });
+  await sent;
+  assert.deepEqual(posted.filter((m) => m.type === "app"), [
+    { type: "app", kind: "file", body: { id: seal.id, name: "plan.txt", path: "/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa", size: 6 } },
+  ]);
+  assert.equal(file()?.state, "done");
+});
+
+test("the host's acts go to the service, and being removed is told once", () => {
+  const { membership, told } = room();
+  membership.take({ type: "evict", connId: "a", hostToken: "t" });
+  membership.take({ type: "link", roomId: "r2", secret: "s", gen: 1, linkPub: "p", linkSig: "g" });
+  membership.take({ type: "notice", code: "removed" });
+  assert.deepEqual(told, ["evict a", "alias r2", "link 1", "removed"]);
+});
+
+test("another session does not take over what the one before knew of the group", () => {
+  const { membership, port } = room();
+  members(membership, 5, person("me", { self: true }), person("a"));
+  membership.say("hello");
+  const next = { ...port };
+  membership.attach(next);
+  membership.detach(port); // late; the newer one stays
+  assert.equal(membership.state, "connecting");
+  assert.equal(membership.members.length, 0);
+  assert.equal(membership.lines.length, 1);
+});

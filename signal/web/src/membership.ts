@@ -1,0 +1,336 @@
+// The encrypted group as the person sees it: who is in it, who waits, what was
+// said. It lives as long as the call; each session lends it its worker and its
+// signaling.
+
+import type {
+  AppMessage, Code, FromWorker, GroupMember, MembershipState, NoticeCode, SharedFile, ToWorker, WaitingPerson,
+} from "../../../e2ee/js/src/messages.ts";
+
+/** What a session lends. */
+export interface MembershipPort {
+  post(message: ToWorker): void;
+  /** evict ends somebody's connection at the service. */
+  evict(connId: string, host: string): void;
+  /** alias registers a new link's name for the room. */
+  alias(link: Extract<FromWorker, { type: "link" }>): void;
+  /** upload puts a sealed file on the service and gives its path. It throws. */
+  upload(file: Blob): Promise<string>;
+  /** download fetches what is at the path. It throws. */
+  download(path: string): Promise<Blob>;
+}
+
+export interface MembershipEvents {
+  /** The room has a new link. */
+  link(room: { roomId: string; secret: string; gen: number }): void;
+  /** This participant is out, for good. */
+  removed(code: "removed" | "duplicate_identity"): void;
+}
+
+/** Where a file stands for this person. */
+export type FileState = "offered" | "working" | "done" | "failed";
+
+/** A line of the conversation. */
+export interface Line {
+  id: string;
+  connId: string;
+  /** Of who said it, at that time; "" is oneself. */
+  name: string;
+  at: Date;
+  text: string;
+  file: { name: string; size: number; state: FileState; done: number } | null;
+}
+
+export interface Reaction {
+  connId: string;
+  emoji: string;
+}
+
+export interface Notice {
+  code: NoticeCode;
+  name: string;
+}
+
+export interface Codes {
+  group: Code;
+  persons: { connId: string; code: Code }[];
+}
+
+export const reactions: readonly string[] = ["👍", "❤️", "😂", "😮", "👏", "🎉"];
+export const maxText = 4000;
+const maxLines = 1000;
+/** The most that the service takes, less what sealing adds. */
+export const maxFileSize = 64 * 1024 * 1024;
+
+export class Membership {
+  state: MembershipState = "connecting";
+  isHost = false;
+  locked = false;
+  knock = false;
+  epoch = 0;
+  members: readonly GroupMember[] = [];
+  knocks: readonly WaitingPerson[] = [];
+  readonly hands = new Set<string>();
+  handRaised = false;
+  lines: Line[] = [];
+  /** As of the last request for them; null when the group has changed since. */
+  codes: Codes | null = null;
+
+  private port: MembershipPort | null = null;
+  private readonly listeners = new Set<() => void>();
+  private readonly reactionListeners = new Set<(r: Reaction) => void>();
+  private readonly noticeListeners = new Set<(n: Notice) => void>();
+  private readonly files = new Map<string, SharedFile>(); // by line id
+  private readonly uploads = new Map<string, (file: Blob) => void>(); // by file id
+
+  private readonly events: MembershipEvents;
+
+  constructor(events: MembershipEvents) {
+    this.events = events;
+  }
+
+  /** attach goes on with a new session. */
+  attach(port: MembershipPort): void {
+    this.port = port;
+    this.state = "connecting";
+    this.members = [];
+    this.knocks = [];
+    this.hands.clear();
+    this.codes = null;
+    this.changed();
+  }
+
+  detach(port: MembershipPort): void {
+    if (this.port === port) this.port = null;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  onReaction(listener: (r: Reaction) => void): () => void {
+    this.reactionListeners.add(listener);
+    return () => this.reactionListeners.delete(listener);
+  }
+
+  onNotice(listener: (n: Notice) => void): () => void {
+    this.noticeListeners.add(listener);
+    return () => this.noticeListeners.delete(listener);
+  }
+
+  member(connId: string): GroupMember | undefined {
+    return this.members.find((m) => m.connId === connId);
+  }
+
+  // What the person does.
+
+  admit(connId: string): void {
+    this.port?.post({ type: "admit", connId });
+  }
+
+  refuse(connId: string): void {
+    this.port?.post({ type: "refuse", connId });
+  }
+
+  kick(connId: string): void {
+    this.port?.post({ type: "kick", connId });
+  }
+
+  setPolicy(locked: boolean, knock: boolean): void {
+    this.port?.post({ type: "policy", locked, knock });
+  }
+
+  rotate(): void {
+    this.port?.post({ type: "rotate" });
+  }
+
+  verify(fingerprint: string, verified: boolean): void {
+    this.port?.post({ type: "verify", fingerprint, verified });
+  }
+
+  askCodes(): void {
+    this.port?.post({ type: "codes" });
+  }
+
+  say(text: string): void {
+    const body = { id: crypto.randomUUID(), text: text.slice(0, maxText) };
+    this.tell({ kind: "chat", body });
+    this.append({ id: body.id, connId: "", name: "", at: new Date(), text: body.text, file: null });
+  }
+
+  react(emoji: string): void {
+    this.tell({ kind: "reaction", body: { emoji } });
+    for (const listener of this.reactionListeners) listener({ connId: "", emoji });
+  }
+
+  raiseHand(raised: boolean): void {
+    this.handRaised = raised;
+    this.tell({ kind: "hand", body: { raised } });
+    this.changed();
+  }
+
+  /** sendFile seals a file, puts it on the service and tells everybody its key. */
+  async sendFile(file: File): Promise<void> {
+    const id = crypto.randomUUID();
+    const line: Line = { id, connId: "", name: "", at: new Date(), text: "", file: { name: file.name, size: file.size, state: "working", done: 0 } };
+    this.append(line);
+    const { port } = this;
+    if (!port || file.size > maxFileSize) {
+      this.mark(line, "failed");
+      return;
+    }
+    try {
+      const sealed = await new Promise<Blob>((resolve) => {
+        this.uploads.set(id, resolve);
+        port.post({ type: "file_seal", id, file });
+      });
+      const path = await port.upload(sealed);
+      this.tell({ kind: "file", body: { id, name: file.name, path, size: file.size } });
+      this.mark(line, "done");
+    } catch {
+      this.mark(line, "failed");
+    }
+  }
+
+  /** openFile fetches a file that somebody sent and saves it on this device. */
+  async openFile(line: Line): Promise<void> {
+    const file = this.files.get(line.id);
+    const { port } = this;
+    if (!file || !port || line.file?.state === "working") return;
+    this.mark(line, "working");
+    try {
+      port.post({ type: "file_open", connId: line.connId, id: file.id, file: await port.download(file.path) });
+    } catch {
+      this.mark(line, "failed");
+    }
+  }
+
+  // What the worker says.
+
+  /** take returns false for what does not concern it. */
+  take(m: FromWorker): boolean {
+    switch (m.type) {
+      case "membership":
+        this.update(m);
+        break;
+      case "knocks":
+        this.knocks = m.list;
+        break;
+      case "app":
+        this.hear(m.connId, m);
+        break;
+      case "notice":
+        if (m.code === "removed" || m.code === "duplicate_identity") this.events.removed(m.code);
+        for (const listener of this.noticeListeners) listener({ code: m.code, name: m.name ?? "" });
+        break;
+      case "link":
+        this.port?.alias(m);
+        this.events.link(m);
+        break;
+      case "evict":
+        this.port?.evict(m.connId, m.hostToken);
+        break;
+      case "codes":
+        this.codes = m.group ? { group: m.group, persons: m.persons } : null;
+        break;
+      case "file_progress":
+        this.progress(m.id, m.done);
+        break;
+      case "file_sealed":
+        this.uploads.get(m.id)?.(m.file);
+        this.uploads.delete(m.id);
+        break;
+      case "file_opened":
+        this.save(m.connId, m.id, m.file);
+        break;
+      case "file_failed": {
+        const line = this.lines.find((l) => l.file && this.fileId(l) === m.id);
+        if (line) this.mark(line, "failed");
+        break;
+      }
+      default:
+        return false;
+    }
+    this.changed();
+    return true;
+  }
+
+  private update(m: Extract<FromWorker, { type: "membership" }>): void {
+    const joined = m.state === "member" && this.state !== "member";
+    const grown = m.members.some((a) => !this.member(a.connId));
+    if (m.epoch !== this.epoch) this.codes = null;
+    this.state = m.state;
+    this.isHost = m.isHost;
+    this.locked = m.locked;
+    this.knock = m.knock;
+    this.epoch = m.epoch;
+    this.members = m.members;
+    for (const connId of this.hands) if (!this.member(connId)) this.hands.delete(connId);
+    // Newcomers know nothing of before.
+    if (this.handRaised && (joined || grown)) this.tell({ kind: "hand", body: { raised: true } });
+  }
+
+  private hear(connId: string, m: AppMessage): void {
+    const name = this.member(connId)?.name ?? "";
+    const at = new Date();
+    switch (m.kind) {
+      case "chat":
+        this.append({ id: `${connId} ${m.body.id}`, connId, name, at, text: m.body.text, file: null });
+        break;
+      case "reaction":
+        for (const listener of this.reactionListeners) listener({ connId, emoji: m.body.emoji });
+        break;
+      case "hand":
+        if (m.body.raised) this.hands.add(connId);
+        else this.hands.delete(connId);
+        break;
+      case "file": {
+        const id = `${connId} ${m.body.id}`;
+        this.files.set(id, m.body);
+        this.append({ id, connId, name, at, text: "", file: { name: m.body.name, size: m.body.size, state: "offered", done: 0 } });
+        break;
+      }
+    }
+  }
+
+  private fileId(line: Line): string {
+    return this.files.get(line.id)?.id ?? line.id;
+  }
+
+  private progress(id: string, done: number): void {
+    for (const line of this.lines) if (line.file?.state === "working" && this.fileId(line) === id) line.file.done = done;
+  }
+
+  private save(connId: string, id: string, file: Blob): void {
+    const line = this.lines.find((l) => l.id === `${connId} ${id}`);
+    if (!line?.file) return;
+    const url = URL.createObjectURL(file);
+    const anchor = document.createElement("a");
+    anchor.href = url;
+    anchor.download = line.file.name;
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    line.file.state = "done";
+  }
+
+  private mark(line: Line, state: FileState): void {
+    if (line.file) line.file.state = state;
+    this.changed();
+  }
+
+  private tell(message: AppMessage): void {
+    this.port?.post({ type: "app", ...message });
+  }
+
+  private append(line: Line): void {
+    if (this.lines.some((l) => l.id === line.id)) return;
+    this.lines.push(line);
+    const over = this.lines.length - maxLines;
+    for (const { id } of over > 0 ? this.lines.splice(0, over) : []) this.files.delete(id);
+    this.changed();
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener();
+  }
+}
