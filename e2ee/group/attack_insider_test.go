@@ -202,16 +202,31 @@ func TestAttack41_garbageCommit(t *testing.T) {
 	w.settle(0, all...)
 }
 
-// A member who cries wolf, with a commit of an epoch that nobody is in, costs
-// the others a moment of doubt; they are together again at once.
+// A member who cries wolf, with commits of an epoch that nobody is in and some
+// that are none, costs the others a moment of doubt. They do not all leave: the
+// group, and with it its host, stays.
 func TestAttack41_commitOfLaterEpoch(t *testing.T) {
-	w := newWorld(t, 41)
-	all := w.room(5)
-	all[1].forge(nil, func(h *link.Header, m []byte) []byte { h.Epoch += 7; return m })
-	w.run(100 * time.Millisecond)
-	w.settle(4*time.Second, all...)
-	w.run(20 * time.Second)
-	w.settle(0, all...)
+	for _, also := range []bool{false, true} {
+		w := newWorld(t, 41)
+		all := w.room(5)
+		group := w.service.gi
+		later := func(h *link.Header, m []byte) []byte { h.Epoch += 7; return m }
+		all[1].forge(nil, later)
+		if also {
+			for i, change := range []func(h *link.Header, m []byte) []byte{
+				later, func(_ *link.Header, m []byte) []byte { return m[:9] },
+			} {
+				w.at(time.Duration(60*(i+1))*time.Millisecond, func() { all[1].forge(nil, change) })
+			}
+		}
+		w.run(200 * time.Millisecond)
+		w.settle(5*time.Second, all...)
+		w.run(20 * time.Second)
+		w.settle(0, all...)
+		if w.service.gi != group || !all[0].g.IsHost() {
+			t.Error("the group was given up")
+		}
+	}
 }
 
 // TestAttack47_hostRole: the role of the host belongs to the key of the creator.

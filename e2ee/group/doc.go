@@ -36,12 +36,15 @@
 //
 // # Falling out and coming back
 //
-// A client that has missed a commit, or that is no longer heard by the others,
-// asks to be added again with the same key, which needs nobody's approval. While
-// that is only suspected it goes on in its epoch, because after a restart of the
-// service the suspicion may be everybody's: the position that the service
-// remembers can be behind or ahead of what members have seen. Whoever then gets
-// the next slot decides how the group goes on.
+// A client that has missed a commit, or whose position is not the service's after
+// a restart, asks to be added again with the same key, which needs nobody's
+// approval. Until that is certain it goes on in its epoch. If all members have to
+// ask, the service forgets the group and a new one is founded.
+//
+// A commit that seems to be of a later epoch may be the lie of one member, who
+// must not be able to make all others ask. So they first listen for each other:
+// the first in rank calls with an empty commit, which those who are in one epoch
+// can follow.
 //
 // A service that withholds commits can keep a member in an old epoch only until
 // half of the others have been silent in it for three heartbeats; then the member

@@ -15,8 +15,8 @@ import (
 func TestGroup_randomSchedules(t *testing.T) {
 	first, n := uint64(0), uint64(18/fewer)
 	if s := os.Getenv("SEED"); s != "" {
-		fmt.Sscan(s, &first)
 		n = 1
+		fmt.Sscan(s, &first, &n)
 	}
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
