@@ -30,6 +30,14 @@
 // followed; this package itself sends proposals inside of commits only. There is
 // no clock: lifetimes are for the Validator. There is no storage.
 //
+// # Deletion
+//
+// Secrets are overwritten as soon as they are used up (RFC 9420 9.2). The
+// application says when an epoch is over ([Group.Retire], [Group.Erase]), drops
+// a commit that lost a race with Erase on its Group, and erases an
+// [Invitation] that was answered. What the standard library copies inside of
+// its ciphers stays until the garbage collector reuses it.
+//
 // # Bounds
 //
 // A tree has at most [MaxLeaves] leaves, an encoding at most 4 MiB. Nothing is
@@ -40,5 +48,5 @@
 // The package compiles for browsers, and its tests, with all official vectors
 // embedded, run there too:
 //
-//	GOOS=js GOARCH=wasm go test -exec="$(go env GOROOT)/lib/wasm/go_js_wasm_exec" ./e2ee/mls
+//	go tool task wasm
 package mls

@@ -26,7 +26,9 @@ var (
 	ErrSignature = errors.New("mls: invalid signature")
 	// ErrTag means a membership or confirmation tag that does not verify.
 	ErrTag = errors.New("mls: invalid authentication tag")
-	// ErrDecrypt means a ciphertext that does not open.
+	// ErrDecrypt means a ciphertext that does not open, or opens to what it
+	// cannot be. Of a commit it means that the sender has locked this member
+	// out: everything that others can see of it is valid, and they may follow.
 	ErrDecrypt = errors.New("mls: decryption failed")
 	// ErrGeneration means a message key that was used or dropped before, or
 	// that is too far ahead.

@@ -271,7 +271,9 @@ func (t *Tree) mergePath(suite CipherSuite, groupID []byte, sender LeafIndex, pa
 
 // decryptPath finds the path secret that is meant for the member own, derives
 // the keys above it, checks them against the tree (which has the path merged)
-// and adds them to keys. It returns the commit secret.
+// and adds them to keys. It returns the commit secret. A secret that does not
+// open or is not that of the path is ErrDecrypt: this member alone is concerned,
+// and the others may go on.
 func (t *Tree) decryptPath(suite CipherSuite, keys privateKeys, own, sender LeafIndex, path *updatePath, filtered []nodeIndex, added []LeafIndex, context []byte) ([]byte, error) {
 	at := slices.Index(filtered, commonAncestor(own, sender))
 	if at < 0 {
@@ -286,9 +288,13 @@ func (t *Tree) decryptPath(suite CipherSuite, keys privateKeys, own, sender Leaf
 		if err != nil {
 			return nil, err
 		}
-		return t.addSecrets(suite, keys, filtered[at:], secret)
+		commitSecret, err := t.addSecrets(suite, keys, filtered[at:], secret)
+		if err != nil {
+			return nil, refuse(ErrDecrypt, "path secret is not that of the path")
+		}
+		return commitSecret, nil
 	}
-	return nil, refuse(ErrPath, "no path secret for this member")
+	return nil, refuse(ErrDecrypt, "no path secret for this member")
 }
 
 // addSecrets derives the private keys of nodes (a filtered direct path from

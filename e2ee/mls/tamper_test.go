@@ -196,6 +196,42 @@ func TestTamper_refusesWhatIsNotForTheGroup(t *testing.T) {
 	}
 }
 
+// TestTamper_pathSecretOfOneMember has a committer that sends one member
+// nothing, or another secret than the rest. Everybody else follows, and the
+// error tells the victim that it is alone.
+func TestTamper_pathSecretOfOneMember(t *testing.T) {
+	w := newWorldWith(t, 4)
+	by, other, victim := w.members[0], w.members[1], w.members[3]
+	for name, secret := range map[string][]byte{
+		"garbage": nil, "another secret": randomBytes(hashSize), "a short secret": randomBytes(hashSize - 1),
+	} {
+		g := by.group
+		st := must(g.stage(g.own, nil))(t)
+		path := must(preparePath(w.suite, st.tree, g.own, nil))(t)
+		path.finish(must(w.suite.sign(by.key, signContent("LeafNodeTBS", path.leaf.toBeSigned(g.ID(), g.own))))(t))
+		context := st.context(g)
+		message := must(path.encrypt(w.suite, marshal(&context)))(t)
+		top := &message.nodes[len(message.nodes)-1]
+		sealed := &top.secrets[len(top.secrets)-1] // the last leaf's, in a tree without parents on that side
+		if secret == nil {
+			sealed.ciphertext[0] ^= 1
+		} else {
+			*sealed = must(w.suite.encryptWithLabel(victim.group.Leaf(victim.group.Own()).EncryptionKey, "UpdatePathNode", marshal(&context), secret))(t)
+		}
+		c := &committing{g: g, st: st, path: path, result: new(Committed)}
+		input := must(c.frame(message))(t)
+		if _, _, err := c.contentSigned(must(w.suite.sign(by.key, input))(t)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.group.Process(c.result.Message); err != nil {
+			t.Errorf("%s: a member that is not concerned: %v", name, err)
+		}
+		if _, err := victim.group.Process(c.result.Message); !errors.Is(err, ErrDecrypt) {
+			t.Errorf("%s: the victim: %v", name, err)
+		}
+	}
+}
+
 func TestLimits_hostileEncodings(t *testing.T) {
 	w := newWorldWith(t, 2)
 	g := w.members[1].group

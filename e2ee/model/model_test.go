@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	states = flag.Int("states", 150_000, "how many states to visit with all rules")
+	states = flag.Int("states", 100_000, "how many states to visit with all rules")
 	walks  = flag.Int("walks", 3000, "how many random walks to take")
 	epochs = flag.Int("epochs", 6, "how many commits to make")
 )
