@@ -7,6 +7,7 @@
 //   w, h, fps           exact size and rate of the camera
 //   source=canvas       a drawn, moving picture of that size instead of a camera
 //   screen=canvas       the same for a shared screen
+//   codecs=vp8          the browser knows these video codecs alone (Chromium)
 //   wrong_media_key=1   the worker uses media keys that nobody else has
 //   hash_frames=1       the worker reports SHA-256 of every frame
 
@@ -53,6 +54,8 @@ export class TestHooks {
   constructor() {
     this.joinsByItself = this.query.get("autojoin") === "1";
     this.name = this.query.get("name") ?? "";
+    const codecs = this.query.get("codecs");
+    if (codecs) limitCodecs(codecs.split(","));
     addEventListener("securitypolicyviolation", (e) => this.violations.push(`${e.violatedDirective} ${e.blockedURI}`));
     addEventListener("error", (e) => this.errors.push(e.message));
     addEventListener("unhandledrejection", (e) => this.errors.push(String(e.reason)));
@@ -204,6 +207,19 @@ export class TestHooks {
     if (message.type === "test_hashes") this.hashes.push(message);
     if (message.type === "stats") this.workerStats = message.counters;
   }
+}
+
+/** limitCodecs makes the page offer these video codecs alone. */
+function limitCodecs(names: string[]): void {
+  const all = RTCRtpReceiver.getCapabilities.bind(RTCRtpReceiver);
+  const known = [...names, "rtx"].map((name) => `video/${name}`);
+  RTCRtpReceiver.getCapabilities = (kind) => {
+    const capabilities = all(kind);
+    if (capabilities && kind === "video") {
+      capabilities.codecs = capabilities.codecs.filter((c) => known.includes(c.mimeType.toLowerCase()));
+    }
+    return capabilities;
+  };
 }
 
 /** drawnCamera is a moving picture of many colours. */
