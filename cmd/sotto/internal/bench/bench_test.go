@@ -129,14 +129,14 @@ func TestRun_measuresTheNaiveForwarder(t *testing.T) {
 	}
 }
 
-// TestDisturb_harmsNobody runs the phases: nobody else loses a packet, and the junk is counted by name. Latencies are for who
-// runs it by hand.
+// TestDisturb_harmsNobody runs the phases, longer than the age of the node's counters: nobody else loses a packet, and the junk
+// is counted by name. Latencies are for who runs it by hand.
 func TestDisturb_harmsNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
 	var out bytes.Buffer
-	if err := Run(t.Context(), strings.Fields("-in-process -disturb -subscribers 3 -duration 500ms -rate 300"), &out); err != nil {
+	if err := Run(t.Context(), strings.Fields("-in-process -disturb -subscribers 3 -duration 1200ms -rate 300"), &out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

@@ -27,13 +27,8 @@ import (
 // serve is the process of the media node: its first line of input is where the engine is and the cluster's secret. Then it
 // answers each line with a usage, and ends with in.
 func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error {
-	if setup.cpu >= 0 {
-		if err := pin(setup.cpu); err != nil {
-			return err
-		}
-	}
 	if setup.floor {
-		return serveFloor(ctx, in, out)
+		return serveFloor(ctx, setup, in, out)
 	}
 	if setup.memory != "" {
 		runtime.MemProfileRate = 4 << 10 // fine enough to tell sessions apart
@@ -79,7 +74,12 @@ func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error 
 		defer pprof.StopCPUProfile()
 	}
 	encoder := json.NewEncoder(out)
-	for lines.Scan() && ctx.Err() == nil {
+	for pinned := false; lines.Scan() && ctx.Err() == nil; pinned = true {
+		if setup.cpu >= 0 && !pinned { // the measurement begins; everybody has joined with all cores
+			if err := pin(setup.cpu); err != nil {
+				return err
+			}
+		}
 		u, err := spent()
 		if err != nil {
 			return err

@@ -89,7 +89,7 @@ func disturb(ctx context.Context, o options, stdout io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s\t%v\t%v\t%.1f ms\tlost %d \t%.3f\t%.1f MB\t%v\n", phase.name, result.ForwardP50, result.ForwardP99,
 			float64(result.Latency.P99)/1e6, result.PacketsLost, result.ServerCPU, float64(result.Resident)/1e6, result.Drops)
-		if err := pause(ctx, time.Second); err != nil { // let it settle
+		if err := pause(ctx, min(time.Second, o.scenario.Duration/4)); err != nil { // let it settle
 			return err
 		}
 	}

@@ -173,7 +173,12 @@ func (f *floorSource) run(ctx context.Context) {
 
 // serveFloor is the floor's process: it sends until in ends and answers each line but the first, which is its load, with a
 // usage.
-func serveFloor(ctx context.Context, in io.Reader, out io.Writer) error {
+func serveFloor(ctx context.Context, setup setup, in io.Reader, out io.Writer) error {
+	if setup.cpu >= 0 {
+		if err := pin(setup.cpu); err != nil {
+			return err
+		}
+	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
 	if !lines.Scan() {
