@@ -41,18 +41,6 @@ const (
 
 	// settle is how long a cut needs to show, beside a round trip.
 	settle = int64(250 * time.Millisecond)
-	// A queue that stands although what arrives of us fell to followed of what it was is filled by somebody else: alone,
-	// a path with a queue delivers what it can, whatever we send.
-	followed = 0.8
-	// levelRise is how much a queue that a rival fills slowly may grow in standingSpan.
-	levelRise = int64(20 * time.Millisecond)
-	// rivalLoss is the loss beyond which the queue may still be ours, full to the brim.
-	rivalLoss = 0.06
-	// rivalCalm is how long the queue must be gone for the rival to be gone. A queue that moves by less than wayRange in
-	// wayWatch is no queue but a longer way.
-	rivalCalm = int64(time.Second)
-	wayWatch  = int64(8 * time.Second)
-	wayRange  = int64(25 * time.Millisecond)
 )
 
 // sample is the first packet of a group of packets that were sent together.
@@ -88,15 +76,6 @@ type delay struct {
 	cutTo unit.Bitrate // what arrived at the first cut since the queue came
 
 	rival rival
-}
-
-// rival is somebody else who keeps the queue of the bottleneck filled, as a greedy TCP flow does. The queue then says
-// nothing about us: loss does, and what a probe gets of the path.
-type rival struct {
-	on        bool
-	calm      int64 // the queue has been gone since; 0: it is not
-	watched   int64 // since
-	low, high int64 // of the queue since watched
 }
 
 func (d *delay) arrived(s *sent, arrival int64) {
@@ -208,7 +187,7 @@ func (d *delay) judge(at int64, rtt time.Duration, loss float64) (v verdict, cap
 		return fine, 0
 	}
 	capacity = d.capacity()
-	if d.cut && standing && d.level() && loss < rivalLoss && float64(capacity) < followed*float64(d.cutTo) {
+	if standing && d.follows(capacity, loss) {
 		d.rival = rival{on: true, watched: at, low: d.raw, high: d.raw}
 		return shared, capacity
 	}
@@ -217,38 +196,6 @@ func (d *delay) judge(at int64, rtt time.Duration, loss float64) (v verdict, cap
 	}
 	d.quiet = at + settle + int64(rtt)/2
 	return overused, capacity
-}
-
-// watch waits for a rival to go away.
-func (d *delay) watch(at int64) {
-	r := &d.rival
-	switch {
-	case !d.calm():
-		r.calm = 0
-	case r.calm == 0:
-		r.calm = at
-	case at-r.calm > rivalCalm:
-		d.rival, d.cut = rival{}, false
-		return
-	}
-	r.low, r.high = min(r.low, d.raw), max(r.high, d.raw)
-	if at-r.watched < wayWatch {
-		return
-	}
-	if r.high-r.low < wayRange+8*d.jitter() {
-		d.accept(r.low)
-		return
-	}
-	r.watched, r.low, r.high = at, d.raw, d.raw
-}
-
-// accept takes a queue that never goes away for a part of the path.
-func (d *delay) accept(queue int64) {
-	d.lowest += queue
-	for i := range d.base {
-		d.base[i] = d.lowest
-	}
-	d.n, d.cut, d.rival = 0, false, rival{}
 }
 
 // fast reports a queue that is large and still rising.
@@ -304,17 +251,6 @@ func (d *delay) standing() bool {
 		oldest, least = s, min(least, s.queue)
 		if newest.sent-s.sent > standingSpan {
 			return least > standingQueue+3*d.jitter() && d.floor(3) > oldest.queue*4/5
-		}
-	}
-	return false
-}
-
-// level reports a queue that has hardly grown: what is sent arrives.
-func (d *delay) level() bool {
-	newest := d.back(1)
-	for i := int64(2); i <= min(d.n, samples); i++ {
-		if s := d.back(i); newest.sent-s.sent > standingSpan {
-			return d.floor(3) < s.queue+levelRise+d.jitter()
 		}
 	}
 	return false

@@ -25,6 +25,8 @@ type bottleneck struct {
 	jitter time.Duration
 	key    bool // the next frame is eight times as large
 	down   bool
+	rival  bool
+	filled time.Duration // queue that a rival keeps up
 
 	probe   Probe
 	began   time.Time
@@ -52,8 +54,8 @@ func (b *bottleneck) send(size int) {
 	b.e.OnSent(b.now, b.seq, size, b.probe.ID)
 	seq := b.seq
 	b.seq++
-	if b.free.Before(b.now) {
-		b.free = b.now
+	if full := b.now.Add(b.filled); b.free.Before(full) {
+		b.free = full
 	}
 	if b.free.Sub(b.now) > 300*time.Millisecond || b.down || b.rng.Float64() < b.loss {
 		return

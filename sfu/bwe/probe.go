@@ -19,9 +19,6 @@ const (
 	// probeTime is how long a probe lasts, if it may: several intervals between frames and between receivers' wake-ups.
 	probeTime = 120 * time.Millisecond
 	probeMax  = 300 * time.Millisecond
-	// rivalTime is how long it lasts in a queue that a rival keeps filled anyway.
-	rivalTime = 120 * time.Millisecond
-	rivalWait = 3 * time.Second
 	// probeQueue is what a probe may leave in the queue of a path that carries no more than the estimate, if that allows
 	// probeLeast.
 	probeQueue = 80 * time.Millisecond
@@ -45,8 +42,7 @@ const (
 	arrivedPart = 0.9
 	fullPart    = 0.93
 	// probeLoss is what a probe may lose more than media.
-	probeLoss   = 0.25
-	pathUnknown = unit.Bitrate(1) << 40
+	probeLoss = 0.25
 	// probeLost is when a probe is judged by what has arrived, beside two round trips.
 	probeLost = 300 * time.Millisecond
 )
@@ -202,20 +198,4 @@ func (p *prober) result(at, rtt time.Duration, loss float64, ours unit.Bitrate) 
 	}
 	p.wait, p.next, p.climbing, p.opened = 0, at+probeGap, true, false
 	return min(sent, got), true
-}
-
-// fairShare returns how much of a probe beside a rival may be kept: half of the path. A queue gives to each what it sends of the
-// whole: sent/(sent+theirs) = got/path, and theirs is the path less ours. The lesser of two probes counts, since a rival that
-// has just yielded seems to be gone.
-func (p *prober) fairShare(sent, got, ours unit.Bitrate) unit.Bitrate {
-	path := pathUnknown
-	if got < sent && ours < sent {
-		path = min(unit.Bitrate(float64(got)*float64(sent-ours)/float64(sent-got)), path)
-	}
-	last := p.path
-	p.path = path
-	if last == 0 {
-		return min(got, ours)
-	}
-	return min(sent, min(last, path)/2)
 }
