@@ -93,7 +93,8 @@ func (e *epoch) byLeaf(l mls.LeafIndex) *Person {
 
 // install makes e the current epoch and hands out its media keys.
 func (g *Group) install(now time.Time, e *epoch, out *Actions) error {
-	base, err := e.group.Export("SFrame 1.0 Base Key", nil, link.BaseKeySize)
+	keys := Keys{Epoch: e.number, Leaf: e.own}
+	base, err := e.group.Export("SFrame 1.0 Base Key", nil, len(keys.Base)) // RFC 9605 5.2
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (g *Group) install(now time.Time, e *epoch, out *Actions) error {
 		}
 		return o.number == e.number
 	})
-	keys := Keys{Epoch: e.number, Base: [16]byte(base), Leaf: e.own}
+	keys.Base = [16]byte(base)
 	clear(base)
 	for _, p := range e.people {
 		keys.Members = append(keys.Members, Leaf{p.Leaf, p.Conn})

@@ -26,7 +26,6 @@ type world struct {
 	order   int
 	secret  link.Secret
 	keys    *link.Keys
-	newest  *NewLink // the last one that anybody was told
 	service *service
 	clients []*client // all that ever were
 	bases   map[string]link.ConnID
@@ -313,7 +312,6 @@ func (c *client) act(out *Actions) {
 		c.knocks = out.Knocks
 	}
 	if out.Link != nil {
-		w.newest = out.Link
 		c.links = append(c.links, *out.Link)
 	}
 	c.tick()
@@ -495,10 +493,14 @@ func (c *client) beat() {
 	c.w.at(time.Duration(c.w.rng.IntN(5000))*time.Millisecond, again)
 }
 
-// latestLink makes later clients come by the newest link.
+// latestLink makes later clients come by the link of those who are furthest.
 func (w *world) latestLink() {
-	if w.newest != nil {
-		w.useLink(*w.newest)
+	furthest := uint64(0)
+	for _, c := range w.live() {
+		if c.g.State() == StateMember && c.g.at.Group == w.service.gi && c.g.Epoch() >= furthest {
+			furthest = c.g.Epoch()
+			w.keys, _ = c.g.Keys()
+		}
 	}
 }
 

@@ -9,12 +9,8 @@ import (
 	"encoding/base64"
 )
 
-const (
-	// RoomIDLength is the length of a room id in characters.
-	RoomIDLength = 26
-	// BaseKeySize is the length of an SFrame base key in bytes.
-	BaseKeySize = 16
-)
+// RoomIDLength is the length of a room id in characters.
+const RoomIDLength = 26
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
@@ -98,13 +94,6 @@ func signedBy(purpose, host string, nonce []byte, conn ConnID) []byte {
 	m := append([]byte(purpose), host...)
 	m = append(m, nonce...)
 	return append(m, conn[:]...)
-}
-
-// SenderBase is the SFrame base key of a sender in a room without MLS: random
-// is what it drew at its start and announced, conn its connection.
-func (k *Keys) SenderBase(random [16]byte, conn ConnID) ([]byte, error) {
-	info := append([]byte("sotto-link-sender/1"), random[:]...)
-	return hkdf.Expand(sha256.New, k.prk, string(append(info, conn[:]...)), BaseKeySize)
 }
 
 // PSK is the external pre-shared key that binds an MLS group to the link. Every
