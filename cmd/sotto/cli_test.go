@@ -73,6 +73,11 @@ func TestCommandLine(t *testing.T) {
 		stderr string
 	}{
 		{"", 2, "", "sotto dev"},
+		{"join", 2, "", "one link is needed"},
+		{"join https://meet.example/r/" + roomID, 2, "", "not a room's link"},
+		{"join https://meet.example/r/" + roomID + "#AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 2, "", "not a room's link"},
+		{"join --name " + strings.Repeat("x", 65) + " https://meet.example/", 2, "", "cannot be shown"},
+		{"join --loud x", 2, "", "-loud"},
 		{"nonsense", 2, "", `no command "nonsense"`},
 		{"help", 0, "sotto signal", ""},
 		{"version", 0, ".", ""},

@@ -13,7 +13,7 @@ export interface TabRoom {
   /** The join token; "" without. */
   token: string;
   /** Set while in the call: a reload then joins again with the same devices on. */
-  call: { mic: boolean; camera: boolean } | null;
+  call: { mic: boolean; camera: boolean; throwaway: boolean } | null;
 }
 
 const storageKey = "sotto.room";

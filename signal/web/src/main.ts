@@ -94,22 +94,22 @@ function prejoin(room: link.TabRoom, worker: E2eeWorker, isNew: boolean): void {
     local.stop();
     worker.terminate();
   };
-  const join = (name: string): void => inRoom(room, worker, local, name);
+  const join = (name: string, throwaway: boolean): void => inRoom(room, worker, local, name, throwaway);
   if (room.call) {
     // A reload in a call: back in, with the same devices on.
     void Promise.all([local.setOn("camera", room.call.camera), local.setOn("mic", room.call.mic)]);
-    return join(recallName());
+    return join(recallName(), room.call.throwaway);
   }
-  const screen = prejoinScreen(local, link.roomLink(location.origin, room.roomId, room.secret), isNew, (name) => {
+  const screen = prejoinScreen(local, link.roomLink(location.origin, room.roomId, room.secret), isNew, (name, throwaway) => {
     local.forgetProblems();
-    join(name);
+    join(name, throwaway);
   });
   show(screen.element, "Join - Sotto", () => screen.dispose());
   void Promise.all([local.setOn("camera", true), local.setOn("mic", true)]);
-  if (hooks?.joinsByItself) join(hooks.name);
+  if (hooks?.joinsByItself) join(hooks.name, false);
 }
 
-function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name: string): void {
+function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name: string, throwaway: boolean): void {
   const share = new ScreenShare(hooks?.openScreen());
   const render = (change: RosterChange): void => {
     const session = call.session;
@@ -135,7 +135,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
     },
   });
   hooks?.watch(membership);
-  const self: Participant = { roomId: room.roomId, token: room.token, name, local, share, membership };
+  const self: Participant = { roomId: room.roomId, token: room.token, name, throwaway, local, share, membership };
   const call = new Call(self, () => newWorker(room.secret, room.gen), {
     people: render,
     slots: () => render({ changed: true }),
@@ -164,7 +164,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
     retry: () => call.retryNow(),
     tiles: (tiles) => call.show(tiles),
   });
-  const keepDevices = (): void => link.remember({ ...room, call: { mic: local.micOn, camera: local.cameraOn } });
+  const keepDevices = (): void => link.remember({ ...room, call: { mic: local.micOn, camera: local.cameraOn, throwaway } });
   const release = (): void => {
     leaveCall = () => undefined;
     local.stop();

@@ -14,7 +14,7 @@ export interface Prejoin {
 }
 
 /** prejoinScreen shows the devices; isNew: the room was made just now, so its link must be passed on. */
-export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, enter: (name: string) => void): Prejoin {
+export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, enter: (name: string, throwaway: boolean) => void): Prejoin {
   const video = el("video", { class: "mirrored", "aria-label": "Your camera" });
   video.muted = true;
   video.playsInline = true;
@@ -26,7 +26,8 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, e
   const meter = new MicMeter((heard) => bar.style.setProperty("--level", String(barOf(heard))));
   const notices = el("div", { class: "notices" });
   const pickers = el("div", { class: "pickers" });
-  const join = (): void => enter(name.read());
+  const throwaway = el("input", { type: "checkbox", id: "throwaway" });
+  const join = (): void => enter(name.read(), throwaway.checked);
   const name = nameField(join);
   const joinButton = on(el("button", { type: "button", class: "button primary wide" }, "Join"), "click", join);
 
@@ -72,6 +73,7 @@ export function prejoinScreen(local: LocalMedia, link: string, isNew: boolean, e
       ),
       isNew && copyLink(link, "button wide").button,
       name.element,
+      el("label", { class: "check quiet" }, throwaway, el("span", {}, "Do not let others recognise me next time")),
       joinButton,
       notices,
       pickers,

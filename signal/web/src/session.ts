@@ -28,6 +28,8 @@ export interface Participant {
   token: string;
   /** "" for none. */
   name: string;
+  /** Under a key that this browser forgets afterwards. */
+  throwaway: boolean;
   local: LocalMedia;
   share: ScreenShare;
   membership: Membership;
@@ -110,7 +112,7 @@ export class Session {
   private readonly port: MembershipPort;
   private readonly events: SessionEvents;
 
-  constructor(worker: E2eeWorker, { roomId, token, name, local, share, membership }: Participant, events: SessionEvents) {
+  constructor(worker: E2eeWorker, { roomId, token, name, throwaway, local, share, membership }: Participant, events: SessionEvents) {
     this.worker = worker;
     this.roomId = roomId;
     this.token = token;
@@ -120,7 +122,7 @@ export class Session {
     this.events = events;
     this.port = this.lend();
     membership.attach(this.port);
-    worker.post({ type: "profile", name, throwaway: false });
+    worker.post({ type: "profile", name, throwaway });
     this.media = this.newMedia(false);
     this.signaling = new Signaling({
       message: (m) => this.receive(m),
