@@ -94,7 +94,7 @@ func (w *writer) actions(a *group.Actions, g *group.Group) {
 		})
 	}
 	each(w, a.Notices, func(n group.Notice) {
-		w.name(noticeName(n.Code))
+		w.name(n.Code.String())
 		w.raw(n.Conn[:])
 		w.name(n.Name)
 	})
@@ -103,35 +103,6 @@ func (w *writer) actions(a *group.Actions, g *group.Group) {
 		w.u16(a.Link.Gen)
 		w.raw(a.Link.Secret[:])
 	}
-}
-
-// noticeName is what the page calls a notice (messages.ts).
-func noticeName(c group.NoticeCode) string {
-	switch c {
-	case group.NoticeInvalidCommit:
-		return "invalid_commit"
-	case group.NoticeJoined:
-		return "joined"
-	case group.NoticeLeft:
-		return "left"
-	case group.NoticeReplaced:
-		return "replaced"
-	case group.NoticeRemoved:
-		return "removed"
-	case group.NoticeDuplicateIdentity:
-		return "duplicate_identity"
-	case group.NoticeOutOfSync:
-		return "out_of_sync"
-	case group.NoticeRejoined:
-		return "rejoined"
-	case group.NoticeLinkRotated:
-		return "link_rotated"
-	case group.NoticePolicyChanged:
-		return "policy_changed"
-	case group.NoticeCreated:
-		return "created"
-	}
-	return ""
 }
 
 // stateName is what the page calls a state.

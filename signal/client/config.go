@@ -25,6 +25,10 @@ var (
 	ErrClosed = errors.New("client: participant is closed")
 	// ErrProtocol: the service broke the protocol.
 	ErrProtocol = errors.New("client: unexpected message of the service")
+	// ErrStuck: the participant fell out of the group and nobody adds it again; join anew.
+	ErrStuck = errors.New("client: the group does not take this participant back")
+	// ErrRemoved: a member removed the participant, or its identity entered from elsewhere.
+	ErrRemoved = errors.New("client: removed from the group")
 	// ErrMedia: ICE or DTLS failed.
 	ErrMedia = errors.New("client: no media connection")
 )

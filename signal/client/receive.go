@@ -251,6 +251,14 @@ func (p *Participant) hear() {
 	if p.keys.out.Link != nil {
 		p.alias()
 	}
+	for _, n := range p.keys.out.Notices {
+		switch n.Code {
+		case group.NoticeStuck:
+			p.cancel(ErrStuck)
+		case group.NoticeRemoved, group.NoticeDuplicateIdentity:
+			p.cancel(ErrRemoved)
+		}
+	}
 	if p.cfg.Listener == nil {
 		return
 	}

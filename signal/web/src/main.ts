@@ -129,6 +129,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
       keepDevices();
       screen.newLink(link.roomLink(location.origin, roomId, secret));
     },
+    stuck: () => call.session?.startOver(),
     removed: (code) => {
       call.leave();
       fail(problem(code === "removed" ? "kicked" : "duplicate_identity"));

@@ -11,7 +11,7 @@ function person(connId: string, more: Partial<GroupMember> = {}): GroupMember {
 function room(): { membership: Membership; posted: ToWorker[]; port: MembershipPort; told: string[] } {
   const posted: ToWorker[] = [];
   const told: string[] = [];
-  const membership = new Membership({ link: (l) => told.push(`link ${l.gen}`), removed: (code) => told.push(code) });
+  const membership = new Membership({ link: (l) => told.push(`link ${l.gen}`), removed: (code) => told.push(code), stuck: () => told.push("stuck") });
   const port: MembershipPort = {
     post: (m) => posted.push(m),
     evict: (connId) => told.push(`evict ${connId}`),

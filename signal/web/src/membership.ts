@@ -24,6 +24,8 @@ export interface MembershipEvents {
   link(room: { roomId: string; secret: string; gen: number }): void;
   /** This participant is out, for good. */
   removed(code: "removed" | "duplicate_identity"): void;
+  /** The group does not take this participation back: begin another. */
+  stuck(): void;
 }
 
 /** Where a file stands for this person. */
@@ -221,6 +223,7 @@ export class Membership {
         break;
       case "notice":
         if (m.code === "removed" || m.code === "duplicate_identity") this.events.removed(m.code);
+        if (m.code === "stuck") this.events.stuck();
         for (const listener of this.noticeListeners) listener({ code: m.code, name: m.name ?? "" });
         break;
       case "link":

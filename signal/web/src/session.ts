@@ -173,6 +173,12 @@ export class Session {
     this.disconnected("connection_lost");
   }
 
+  /** startOver gives this stay up for a new one. */
+  startOver(): void {
+    this.signaling.send({ type: "leave" });
+    this.end({ problem: problem("out_of_sync"), retry: true });
+  }
+
   /** close leaves the room and frees everything. It may be called again. */
   close(): void {
     if (!this.over) this.signaling.send({ type: "leave" });
