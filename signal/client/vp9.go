@@ -4,8 +4,7 @@ import "encoding/binary"
 
 // layered is what the packetizers for VP9 and AV1 write about a frame of a stream with spatial and temporal layers.
 type layered struct {
-	key        bool   // S0 of a key picture
-	keyPicture bool   // any layer of it
+	key        bool   // the lowest layer of a key picture
 	between    bool   // refers to the layer below it in this picture
 	upper      bool   // layers above it refer to it in this picture
 	sid, tid   uint8  // layer
