@@ -38,8 +38,6 @@ type linkVector struct {
 	Nonce     string `json:"nonce"`
 	Conn      string `json:"conn_id"`
 	Signature string `json:"connect_signature"`
-	Random    string `json:"random"`
-	Base      string `json:"sender_base_key"`
 }
 
 type envelopeVector struct {
@@ -119,13 +117,12 @@ func linkVectors() (all []linkVector) {
 		prk := must(hkdf.Extract(sha256.New, secret[:], []byte("sotto-e2ee/1")))
 		expand := func(info string, n int) []byte { return must(hkdf.Expand(sha256.New, prk, info, n)) }
 		keys := must(link.Derive(secret))
-		conn, random, nonce := link.ConnID(pattern(16, i+1)), pattern(16, i+2), pattern(16+int(i), i+3)
+		conn, nonce := link.ConnID(pattern(16, i+1)), pattern(16+int(i), i+3)
 		host := []string{"meet.example", "127.0.0.1:8443", "[::1]:9000"}[i]
 		all = append(all, linkVector{
 			Secret: secret.Encode(), PRK: x(prk), Seed: x(expand("link-sig", 32)), Public: x(keys.Public()),
 			RoomID: keys.RoomID(), Seal: x(expand("seal", 32)), PSK: x(must(keys.PSK())),
 			Host: host, Nonce: x(nonce), Conn: x(conn[:]), Signature: x(keys.ConnectSignature(host, nonce, conn)),
-			Random: x(random), Base: x(must(keys.SenderBase([16]byte(random), conn))),
 		})
 	}
 	return all

@@ -140,3 +140,15 @@ func groupOfTwo(w *world) (founder, member *client) {
 	member.drain()
 	return founder, member
 }
+
+// form makes member connections of clients, the first of which founds the
+// group. Everything they got until then is read.
+func form(founder *client, others ...*client) {
+	founder.t.Helper()
+	founder.create(testGroup)
+	founder.admit(testGroup, 0, others...)
+	founder.drain()
+	for _, c := range others {
+		c.drain()
+	}
+}

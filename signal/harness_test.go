@@ -264,8 +264,8 @@ type world struct {
 	logs   *observer.ObservedLogs
 	link   ed25519.PrivateKey
 
-	// grouped: the clients take part in a group. Else they ignore, as those that
-	// know of none do, that there is none after a restart.
+	// grouped: the test is about the group. Else clients ignore where the service
+	// says that it stands, and its tickets.
 	grouped bool
 
 	// together: several goroutines of the test speak at once. Else what one
@@ -415,9 +415,13 @@ func (c *client) readAll() {
 		default:
 			r.msg, r.err = protocol.DecodeServer(data)
 		}
-		if _, ok := r.msg.(*protocol.Group); !ok || c.w.grouped {
-			c.in <- r
+		switch r.msg.(type) {
+		case *protocol.Group, *protocol.Ticket:
+			if !c.w.grouped {
+				continue
+			}
 		}
+		c.in <- r
 		if err != nil {
 			return
 		}

@@ -41,6 +41,7 @@ func TestRestart_mediaGoesOn(t *testing.T) {
 		}
 		a.drain()
 		w.media.fill(a, sfu.Slot{MID: "4", Peer: b.conn.String(), Source: "mic"}, sfu.Slot{MID: "5", Peer: c.conn.String(), Source: "mic"})
+		form(a, b, c)
 		b.say(1)
 		for range 2 {
 			a.drain()

@@ -22,7 +22,7 @@ import (
 func TestResume_goesOnAsIfNothingHadBeen(t *testing.T) {
 	inBubble(t, Limits{}, func(w *world) {
 		a, b := w.join(), w.join()
-		expect[*protocol.PeerJoined](a)
+		form(a, b)
 		a.offer(2, "first", protocol.SourceMic)
 		expect[*protocol.PeerTracks](b)
 		w.media.fill(a, sfu.Slot{MID: "4", Peer: b.conn.String(), Source: "mic"})
@@ -140,9 +140,7 @@ func TestResume_isNotForThoseWhoWent(t *testing.T) {
 func TestResume_gap(t *testing.T) {
 	inBubble(t, Limits{ResumeMessages: 4}, func(w *world) {
 		a, b, c := w.join(), w.join(), w.join()
-		expect[*protocol.PeerJoined](a)
-		expect[*protocol.PeerJoined](a)
-		expect[*protocol.PeerJoined](b)
+		form(b, a, c)
 		a.drop()
 		c.drop()
 		for n := range byte(4) {
@@ -167,7 +165,7 @@ func TestResume_gap(t *testing.T) {
 func TestResume_halfOpen(t *testing.T) {
 	inBubble(t, Limits{}, func(w *world) {
 		a, b := w.join(), w.join()
-		expect[*protocol.PeerJoined](a)
+		form(a, b)
 		a.offer(2, "first", protocol.SourceMic)
 		expect[*protocol.PeerTracks](b)
 		a2 := w.back(a, false)
@@ -370,6 +368,7 @@ func TestResume_randomly(t *testing.T) {
 				for i := range clients {
 					clients[i] = w.join()
 				}
+				form(clients[0], clients[1:]...)
 				hear := func(i int) {
 					synctest.Wait()
 					for {

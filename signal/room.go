@@ -298,26 +298,31 @@ func (r *room) advance(seen, limit uint64) {
 
 // relay gives an application envelope its number and queues it to its
 // receivers. It is copied.
-func (r *room) relay(from *member, by *session, to protocol.ConnID, envelope []byte) {
+func (r *room) relay(from *member, by *session, h protocol.EnvelopeHeader, envelope []byte) {
 	p := newPosting(envelope)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.speaks(from, by) {
 		return
 	}
-	if !to.IsZero() && (r.members[to] == nil || to == from.conn) {
+	if !h.To.IsZero() && (r.members[h.To] == nil || h.To == from.conn) {
 		r.counters.dropped.add(droppedNoReceiver)
 		return
 	}
-	seq, refused := r.group.App(p.envelope())
-	if refused != delivery.Accepted {
+	seq, refused := r.group.App(h, p.envelope())
+	switch refused {
+	case delivery.Accepted:
+	case delivery.NotMember:
+		r.counters.dropped.add(droppedNotMember)
+		return
+	default:
 		r.counters.dropped.add(droppedLog)
 		return
 	}
 	p.number(seq)
 	r.counters.envelopes.Add(1)
-	if !to.IsZero() {
-		r.deliver(r.members[to], p)
+	if !h.To.IsZero() {
+		r.deliver(r.members[h.To], p)
 		return
 	}
 	r.broadcast(from, p)

@@ -257,7 +257,7 @@ func (s *session) binary(data []byte) error {
 	}
 	switch e.Type {
 	case protocol.EnvelopeApp:
-		m.room.relay(m, s, e.To, data)
+		m.room.relay(m, s, e.EnvelopeHeader, data)
 	case protocol.EnvelopeWelcome:
 		s.server.counters.dropped.add(droppedType)
 		return &refusal{code: protocol.CodeUnsupportedEnvelope, text: "a welcome comes with its commit"}

@@ -120,11 +120,7 @@ func TestRelay_keepsOneOrder(t *testing.T) {
 	inBubble(t, Limits{MessageBurst: 1000, ByteBurst: 4 << 20}, func(w *world) {
 		clients := []*client{w.join(), w.join(), w.join(), w.join()}
 		watcher := w.join()
-		for i, c := range clients { // those who came after
-			for range len(clients) - i {
-				expect[*protocol.PeerJoined](c)
-			}
-		}
+		form(watcher, clients...)
 		const each = 50
 		w.together = true
 		for i, c := range clients {
@@ -172,9 +168,8 @@ func TestRelay_keepsOneOrder(t *testing.T) {
 func TestRelay_addressesOne(t *testing.T) {
 	inBubble(t, Limits{}, func(w *world) {
 		a, b, c := w.join(), w.join(), w.join()
-		expect[*protocol.PeerJoined](a)
-		expect[*protocol.PeerJoined](a)
-		expect[*protocol.PeerJoined](b)
+		form(a, b, c)
+		before := w.server.Stats()
 		sent := a.envelope(c.conn, 300)
 		a.write(websocket.MessageBinary, sent)
 		if r := c.next(); len(r.envelope) != 8+len(sent) || binary.BigEndian.Uint64(r.envelope) == 0 || !bytes.Equal(r.envelope[8:], sent) {
@@ -185,9 +180,30 @@ func TestRelay_addressesOne(t *testing.T) {
 		a.quiet()
 		b.quiet()
 		c.quiet()
-		if st := w.server.Stats(); st.Envelopes != 1 || st.EnvelopesSent != 1 || st.Dropped[droppedNoReceiver] != 2 {
+		if st := w.server.Stats(); st.Envelopes != before.Envelopes+1 || st.EnvelopesSent != before.EnvelopesSent+1 || st.Dropped[droppedNoReceiver] != 2 {
 			t.Errorf("stats %+v", st)
 		}
+	})
+}
+
+// Who is not in the group cannot speak to those who are, and is not told so.
+func TestRelay_onlyOfMemberConnections(t *testing.T) {
+	inBubble(t, Limits{}, func(w *world) {
+		a, b, stranger := w.join(), w.join(), w.join()
+		stranger.say(1) // a room without a group
+		form(a, b)
+		stranger.drain()
+		stranger.say(2)
+		stranger.write(websocket.MessageBinary, stranger.envelope(a.conn, 300))
+		for _, c := range []*client{a, b, stranger} {
+			c.quiet()
+		}
+		if st := w.server.Stats(); st.Dropped[droppedNotMember] != 3 {
+			t.Errorf("dropped %+v", st.Dropped)
+		}
+		b.say(3)
+		a.hears(b, 3)
+		stranger.hears(b, 3) // it cannot read it
 	})
 }
 
@@ -384,8 +400,7 @@ func TestSession_cutsSlowReaders(t *testing.T) {
 		}
 		slow.hello = m.(*protocol.Hello)
 		slow.send(slow.connectMessage())
-		expect[*protocol.PeerJoined](sender)
-		expect[*protocol.PeerJoined](reader)
+		form(sender, reader)
 		start := time.Now()
 		for i := range 300 {
 			sender.write(websocket.MessageBinary, sender.envelope(protocol.ConnID{}, 300))

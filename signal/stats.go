@@ -55,6 +55,7 @@ const (
 // Reasons of Stats.Dropped.
 const (
 	droppedNoReceiver = "no_receiver" // addressed to a connection that is not there
+	droppedNotMember  = "not_member"  // an application message by a connection that is no member connection
 	droppedType       = "unsupported" // a type that is not relayed
 	droppedInvalid    = "invalid"     // no envelope, or another sender's
 	droppedLog        = "log_failed"  // the log took nothing
@@ -124,6 +125,6 @@ func newCounters() *counters {
 		refused: newTally(refusedOrigin, refusedHandshake, refusedAddressOpen, refusedAddressRate, refusedFull, refusedShutdown),
 		left:    newTally(protocol.LeftLeave, protocol.LeftGone, protocol.LeftKicked, protocol.LeftError),
 		errors:  newCodeTally(),
-		dropped: newTally(droppedNoReceiver, droppedType, droppedInvalid, droppedLog),
+		dropped: newTally(droppedNoReceiver, droppedNotMember, droppedType, droppedInvalid, droppedLog),
 	}
 }

@@ -67,7 +67,7 @@ func schedule(t *testing.T, suite CipherSuite, seed uint64, steps int) {
 }
 
 func TestGroup_removedMemberDerivesNothing(t *testing.T) {
-	for n := 2; n <= 9; n++ {
+	for n := 2; n <= 4; n++ {
 		w := newWorldWith(t, n)
 		for _, p := range w.members { // so that the victim holds keys of every node above it
 			w.deliver(p, w.commit(p, CommitOptions{}))

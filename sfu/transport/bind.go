@@ -30,8 +30,8 @@ type Bind interface {
 	// accepted. A destination that cannot be reached does not hinder the
 	// others and is no error. Any goroutine. After Close: ErrBindClosed.
 	WriteBatch(runs []Run) (datagrams int, err error)
-	// Wake makes a ReadBatch that blocks now, or else the next one, return.
-	// Any goroutine.
+	// Wake makes a ReadBatch that blocks now, or else the next one that would,
+	// return. Any goroutine.
 	Wake()
 	// LocalAddr is the address the socket is bound to, unmapped.
 	LocalAddr() netip.AddrPort

@@ -121,7 +121,7 @@ type encoder struct {
 	newest  [3][temporalLayers]uint64
 }
 
-// picture begins the next picture; its frames come from next.
+// begin begins the next picture and returns its temporal layer; its frames come from next.
 func (e *encoder) begin(key bool) (tid uint8) {
 	e.picture++
 	if key {
@@ -138,7 +138,7 @@ func (e *encoder) next(sid, tid uint8, refs []uint64) (layered, []uint64) {
 	e.number++
 	keyPicture := e.picture == 0
 	f := layered{
-		key: keyPicture && sid == 0, keyPicture: keyPicture, sid: sid, tid: tid, layers: e.layers, number: e.number,
+		key: keyPicture && sid == 0, sid: sid, tid: tid, layers: e.layers, number: e.number,
 		between: sid > 0 && (keyPicture || e.between), upper: sid < e.layers-1 && (keyPicture || e.between),
 		template: sid*templatesPerLayer + 1 + tid,
 	}

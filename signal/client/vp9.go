@@ -4,16 +4,15 @@ import "encoding/binary"
 
 // layered is what the packetizers for VP9 and AV1 write about a frame of a stream with spatial and temporal layers.
 type layered struct {
-	key        bool   // S0 of a key picture
-	keyPicture bool   // any layer of it
-	between    bool   // refers to the layer below it in this picture
-	upper      bool   // layers above it refer to it in this picture
-	sid, tid   uint8  // layer
-	layers     uint8  // spatial layers of the stream
-	shrink     uint8  // how many times the stream is half as large as the picture
-	back       int    // pictures back to the one that it refers to; 0: none
-	number     uint64 // of the frame in its stream
-	template   uint8  // of the dependency structure
+	key      bool   // the lowest layer of a key picture
+	between  bool   // refers to the layer below it in this picture
+	upper    bool   // layers above it refer to it in this picture
+	sid, tid uint8  // layer
+	layers   uint8  // spatial layers of the stream
+	shrink   uint8  // how many times the stream is half as large as the picture
+	back     int    // pictures back to the one that it refers to; 0: none
+	number   uint64 // of the frame in its stream
+	template uint8  // of the dependency structure
 }
 
 // vp9Packetizer cuts the frames of one stream into RTP payloads (RFC 9628), in flexible mode. Not safe for concurrent use.

@@ -27,7 +27,7 @@ const (
 	GroupExists Refusal = "group_exists" // a create, and the room has one
 	OtherGroup  Refusal = "other_group"  // of another group than the room's
 	StaleSlot   Refusal = "stale_slot"   // a commit for another slot than the next
-	NotMember   Refusal = "not_member"   // a commit by a connection that is no member connection
+	NotMember   Refusal = "not_member"   // a commit or an application message by a connection that is no member connection
 	CommitRate  Refusal = "commit_rate"  // too many commits
 	KeyRate     Refusal = "key_rate"     // too many key packages; the sender is not told
 	LogFailed   Refusal = "log_failed"   // the log took nothing
@@ -217,8 +217,14 @@ func (g *Group) Commit(now time.Time, h protocol.EnvelopeHeader, commit, welcome
 	return seq, Accepted
 }
 
-// App gives an application message its number.
-func (g *Group) App(envelope []byte) (seq uint64, _ Refusal) {
+// App gives an application message of a member connection its number. While
+// nobody knows who is one, after a restart, everybody's passes: members go on
+// talking, and what others say opens nowhere.
+func (g *Group) App(h protocol.EnvelopeHeader, envelope []byte) (seq uint64, _ Refusal) {
+	sender := g.conns[h.From]
+	if sender == nil || !sender.member && g.claims == nil {
+		return 0, NotMember
+	}
 	seq, err := g.log.Append(envelope)
 	if err != nil {
 		return 0, LogFailed

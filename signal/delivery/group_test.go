@@ -118,7 +118,7 @@ func TestCommit_bundleAdmits(t *testing.T) {
 	if g.IsMember(connOf(3)) || g.IsMember(connOf(77)) {
 		t.Error("a member connection that was not on the list, or is not there")
 	}
-	if seq, _ := g.App(nil); seq != 104 {
+	if seq, _ := g.App(app(connOf(0)), nil); seq != 104 {
 		t.Errorf("next number %d: the welcome has the one between", seq)
 	}
 	g.Join(connOf(77)) // comes later: the welcome has gone
@@ -372,6 +372,45 @@ func TestGroup_anyInterleaving(t *testing.T) {
 // failing is a log that takes nothing, like one whose disk is away.
 type failing struct{ Memory }
 
+func app(from protocol.ConnID) protocol.EnvelopeHeader {
+	return protocol.EnvelopeHeader{Type: protocol.EnvelopeApp, From: from}
+}
+
+// Only member connections say something, and after a restart everybody until it
+// is known who they are.
+func TestApp_byMemberConnections(t *testing.T) {
+	says := func(g *Group, n byte, want Refusal) {
+		t.Helper()
+		if _, refused := g.App(app(connOf(n)), nil); refused != want {
+			t.Errorf("%d: %q, want %q", n, refused, want)
+		}
+	}
+	g := groupWith(t, 3)
+	says(g, 0, Accepted)
+	says(g, 1, NotMember)
+	says(g, 77, NotMember) // not in the room
+	g.Commit(start, commit(connOf(0), groupOf(1), 0), []byte("c"), []byte("w"), []protocol.ConnID{connOf(1)})
+	says(g, 1, Accepted)
+	says(g, 2, NotMember)
+	ticket, _ := g.Ticket(connOf(1))
+	g.Leave(connOf(1))
+	says(g, 1, NotMember)
+
+	restarted := New(testRoom, testKey, NewMemory(100))
+	restarted.Join(connOf(1))
+	restarted.Join(connOf(2))
+	says(restarted, 1, NotMember) // a room without a group
+	restarted.Recover()
+	if !restarted.Claim(connOf(1), ticket) {
+		t.Fatal("the ticket is refused")
+	}
+	says(restarted, 1, Accepted)
+	says(restarted, 2, Accepted)
+	restarted.Settle()
+	says(restarted, 1, Accepted)
+	says(restarted, 2, NotMember)
+}
+
 var errAway = errors.New("away")
 
 func (*failing) Append([]byte) (uint64, error) { return 0, errAway }
@@ -389,7 +428,7 @@ func TestGroup_logFails(t *testing.T) {
 	if _, refused := g.KeyPackage(start, h, nil); refused != LogFailed {
 		t.Errorf("key package: %q", refused)
 	}
-	if _, refused := g.App(nil); refused != LogFailed {
+	if _, refused := g.App(app(connOf(0)), nil); refused != LogFailed {
 		t.Errorf("app: %q", refused)
 	}
 }
