@@ -60,7 +60,9 @@ func (r *Room) onReceptions(now time.Time, p *peer, blocks []rtcp.ReceptionRepor
 			continue // its RTX streams are reported too
 		}
 		if rtt, ok := s.sent.RTT(now, &blocks[i]); ok {
-			p.rtt = min(max(rtt, time.Millisecond), 2*time.Second)
+			// RTCP measures in steps of 15 us (RFC 3550 6.4.1), and the reports of several streams come in any order: what
+			// follows from a round trip shall not hang on that.
+			p.rtt = min(max(rtt.Round(time.Millisecond), time.Millisecond), 2*time.Second)
 			r.stats.RTT.Note(p.rtt)
 			r.noteReception(s, &blocks[i])
 		}
