@@ -61,7 +61,6 @@ async function runUntilMet(scenario, attempts) {
 async function runScenario(scenario) {
   const everyLink = { rate_kbps: 0, queue_ms: 300, delay_ms: 20, jitter_ms: 0, loss: 0, burst_p: 0, burst_r: 0, down: false };
   for (const host of [publisherHost, viewerHost]) for (const link of ["up", "down"]) net.change(host, link, everyLink);
-  for (const [link, set] of Object.entries(scenario.viewer)) net.change(viewerHost, link, set);
   const load = [loadavg()[0]];
   const server = await startSotto("--listen", `${net.server.address}:8080`, "--media-listen", `${net.server.address}:0`);
   const folder = await mkdtemp(join(tmpdir(), "sotto-starter-"));
@@ -79,8 +78,14 @@ async function runScenario(scenario) {
     const secret = newSecret();
     const publisher = await enter(await start(publisherHost, `(${texturedCamera})(); (${sampleStatistics})()`), server, secret, { w: 1280, h: 720, fps: 20, codecs: "vp8" });
     const viewerBrowser = await start(viewerHost, sampleStatistics);
+    const asViewer = { w: 320, h: 180, fps: 5, codecs: "vp8" };
+    // The page comes from the cache, so that it does not take the link from the picture.
+    const visit = await enter(viewerBrowser, server, newSecret(), asViewer);
+    await idleLink();
+    await visit.close();
+    for (const [link, set] of Object.entries(scenario.viewer)) net.change(viewerHost, link, set);
     const firstLink = net.samples.length;
-    const viewer = await enter(viewerBrowser, server, secret, { w: 320, h: 180, fps: 5, codecs: "vp8" });
+    const viewer = await enter(viewerBrowser, server, secret, asViewer);
     await viewer.run((id) => window.__sotto.setWish(id, "camera", 720), publisher.connId);
     await publisher.run((id) => window.__sotto.setWish(id, "camera", 0), viewer.connId);
     const joined = await viewer.until(() => window.adaptationSamples[0]?.at, null, "the first sample");
@@ -104,6 +109,15 @@ async function runScenario(scenario) {
     for (const browser of browsers) await browser.close();
     await server.stop();
     await rm(folder, { recursive: true });
+  }
+}
+
+/** idleLink waits until little came down to the viewer for a second. */
+async function idleLink() {
+  const received = () => net.samples.at(-1).down[viewerHost - 1].delivered;
+  for (let before = -Infinity; received() - before > 10_000; ) {
+    before = received();
+    await sleep(1000);
   }
 }
 
