@@ -9,7 +9,8 @@
 //
 // Delay works in the spirit of draft-ietf-rmcat-gcc-02 (trend of the one-way delay, adaptive threshold, AIMD on the acknowledged
 // rate). What differs is that it compares the delay with a model queue, drained at the estimate, so that a key frame or a
-// probe, which must queue for a moment, is not taken for congestion. Since a forwarder sends layers, not a rate that it could
+// probe, which must queue for a moment, is not taken for congestion; and that it tells a queue of ours from one that a rival keeps
+// filled, where it stops yielding. Since a forwarder sends layers, not a rate that it could
 // choose, nearly all its time is limited by the application: it then learns nothing from sending on, and climbs by probes.
 package bwe
 

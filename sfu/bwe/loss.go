@@ -12,6 +12,9 @@ const (
 	lossWindows = 5
 	lossWindow  = int64(200 * time.Millisecond)
 	lossPackets = 20 // at least so many in a second make a ratio
+	// A key frame that floods a short queue does so once: less than lossFlood must be lost in lossLasts windows to count.
+	lossLasts = 3
+	lossFlood = 0.3
 
 	// A path may lose tolerated of its packets, and margin more than it has been losing without a queue. maxInherent is
 	// what retransmission can still repair; nobody gains by sending into a path that loses more.
@@ -122,6 +125,12 @@ func (l *loss) evaluate(at int64, calm bool) (over bool) {
 	}
 	l.next = at + lossWindow
 	total, lost, runs := sum(&l.total), sum(&l.lost), sum(&l.runs)
+	lasts := 0
+	for _, n := range l.lost {
+		if n > 0 {
+			lasts++
+		}
+	}
 	l.n++
 	l.total[l.n%lossWindows], l.lost[l.n%lossWindows], l.runs[l.n%lossWindows] = 0, 0, 0
 	if total < lossPackets {
@@ -132,7 +141,7 @@ func (l *loss) evaluate(at int64, calm bool) (over bool) {
 		l.burst += (min(float64(lost)/float64(runs), burstMax) - l.burst) * learn
 	}
 	l.mean += (l.ratio - l.mean) * meanLearn
-	if bad := l.mean > tooMuch && l.rate > l.floor; bad || float64(lost) > l.limit(float64(total)) {
+	if bad := l.mean > tooMuch && l.rate > l.floor; bad || float64(lost) > l.limit(float64(total)) && !(l.overflow() && lasts < lossLasts && l.ratio < lossFlood) {
 		if at < l.quiet || bad && at < l.quiet+int64(lossWindows)*lossWindow {
 			return false
 		}

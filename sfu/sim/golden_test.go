@@ -22,7 +22,7 @@ var (
 // TestScenarios compares the curves of every scenario with those of testdata, so that a change of behaviour is seen in the
 // diff (go test -run Scenarios -update writes them anew; -plots draws them).
 func TestScenarios(t *testing.T) {
-	for _, plan := range Scenarios() {
+	for _, plan := range few(Scenarios(), 4) {
 		t.Run(plan.Name, func(t *testing.T) {
 			r := Run(plan, 1)
 			for i := range r.Viewers {
@@ -74,7 +74,7 @@ func firstDifference(got, want []byte) string {
 func TestPaths(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("\n| scenario | viewer | sent kbit/s | used | queue p50 / p95 ms | frozen s | switches | layer 0 / 1 / 2 |\n|---|---|---|---|---|---|---|---|\n")
-	for _, plan := range []Plan{Steady(), Variable(), CrossTraffic(), Fairness(), Competitor(), PauseResume(), Grid(), Outage()} {
+	for _, plan := range few([]Plan{Steady(), Variable(), CrossTraffic(), Fairness(), Competitor(), PauseResume(), Grid(), Outage()}, 2) {
 		r := Run(plan, 1)
 		var shares []float64
 		for i := range r.Viewers {

@@ -142,6 +142,19 @@ func TestSweep_backAfterADip(t *testing.T) {
 	}
 }
 
+// A queue of 50 ms overflows with each key frame of the top layer: that is no reason to leave it again.
+func TestSweep_backOverAShortQueue(t *testing.T) {
+	for i, p := range few([]path{{3000, 40, 50, usual}, {2500, 10, 50, usual}, {3000, 100, 50, usual}, {3000, 300, 50, two}}, 1) {
+		plan := p.plan(60 * time.Second)
+		plan.At(15*time.Second, SetRate(0, 500*unit.Kbps)).At(35*time.Second, SetRate(0, p.rate*unit.Kbps))
+		v := &Run(plan, uint64(i)+1).Viewers[0]
+		top := len(p.layers) - 1
+		if back, on := v.Until(top, 35*time.Second), v.OnLayer(top, 45*time.Second, plan.Length); back < 0 || back > 8*time.Second || on < 0.9 {
+			t.Errorf("%v: back on top after %v, %.0f %% of the time after that", p, back, 100*on)
+		}
+	}
+}
+
 // Whatever else is wrong with a path that has room, the top layer stays, and sound is lost only where packets are.
 func TestSweep_impairedLinks(t *testing.T) {
 	const ms = time.Millisecond

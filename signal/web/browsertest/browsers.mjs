@@ -35,21 +35,27 @@ const firefoxPrefs = {
   "browser.safebrowsing.update.enabled": false,
 };
 
-function program(name) {
+/** program finds where a browser is installed. */
+export function program(name) {
   const found = programs[name].find(existsSync);
   if (!found) throw new Error(`${name} is missing: looked at ${programs[name].join(", ")}`);
   return found;
 }
 
-export async function launch(name, { viewport = { width: 1280, height: 800 } } = {}) {
-  return name === "chromium" ? launchChromium(viewport) : launchFirefox(viewport);
+/**
+ * launch starts a browser. For Chromium a test may add flags, a script that runs in every page before the page's own, and a
+ * program that starts it, as one that puts it into a network namespace.
+ */
+export async function launch(name, { viewport = { width: 1280, height: 800 }, ...options } = {}) {
+  return name === "chromium" ? launchChromium(viewport, options) : launchFirefox(viewport);
 }
 
-async function launchChromium(viewport) {
+async function launchChromium(viewport, { flags = [], script, starter } = {}) {
   const profile = await mkdtemp(join(tmpdir(), "sotto-chromium-"));
   const context = await chromium.launchPersistentContext(profile, {
-    executablePath: program("chromium"), headless: true, args: chromiumFlags, viewport,
+    executablePath: starter ?? program("chromium"), headless: true, args: [...chromiumFlags, ...flags], viewport,
   });
+  if (script) await context.addInitScript(script);
   return {
     name: "chromium",
     async open(url, size) {

@@ -20,8 +20,8 @@ export async function startSotto(...flags) {
     const timer = setTimeout(() => reject(new Error(`sotto dev printed no URL within 15 s:\n${out}${err}`)), 15_000);
     child.stdout.on("data", (d) => {
       out += d;
-      const page = /(http:\/\/127\.0\.0\.1:\d+)\/?\s/.exec(out);
-      const metrics = /(http:\/\/127\.0\.0\.1:\d+\/metrics)\s/.exec(out);
+      const page = /(http:\/\/[\d.]+:\d+)\/?\s/.exec(out);
+      const metrics = /(http:\/\/[\d.]+:\d+\/metrics)\s/.exec(out);
       if (page && metrics) {
         clearTimeout(timer);
         resolve({ page: page[1], metrics: metrics[1] });
