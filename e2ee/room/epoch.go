@@ -13,8 +13,14 @@ type epoch struct {
 	own       uint8
 	members   [256]link.ConnID // by leaf; zero: nobody
 	removed   [256]bool        // gone: nothing of them is shown any more
-	receivers map[sframe.KID]*sframe.Receiver
+	receivers map[sframe.KID]*receiver
 	senders   [sframe.Data + 1]*sframe.Sender
+}
+
+// receiver opens the frames of one KID.
+type receiver struct {
+	*sframe.Receiver
+	ledger *ledger // nil: the sender does not sign, or none of its frames came
 }
 
 // maxEpochs bounds the table: KIDs tell epochs apart by their lowest byte, and
@@ -79,7 +85,7 @@ func (e *epoch) erase() {
 }
 
 // receiver returns the receiver of a KID of this epoch.
-func (e *epoch) receiver(kid sframe.KID) (*sframe.Receiver, error) {
+func (e *epoch) receiver(kid sframe.KID) (*receiver, error) {
 	if v := e.receivers[kid]; v != nil {
 		return v, nil
 	}
@@ -87,7 +93,7 @@ func (e *epoch) receiver(kid sframe.KID) (*sframe.Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := sframe.NewReceiver(key)
+	v := &receiver{Receiver: sframe.NewReceiver(key)}
 	e.receivers[kid] = v
 	return v, nil
 }

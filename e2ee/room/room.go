@@ -30,6 +30,11 @@ const (
 	Encrypted
 	// Mismatch: its frames do not open.
 	Mismatch
+	// Unverified: it signs its media, and of frames that were shown its word is
+	// missing. The service may hold it back, or have lost it.
+	Unverified
+	// Forged: a frame was shown under its name that it did not send. That stays.
+	Forged
 )
 
 func (s State) String() string {
@@ -38,6 +43,10 @@ func (s State) String() string {
 		return "encrypted"
 	case Mismatch:
 		return "mismatch"
+	case Unverified:
+		return "unverified"
+	case Forged:
+		return "forged"
 	}
 	return "waiting"
 }
@@ -66,7 +75,7 @@ type Actions struct {
 	KeyFrames []string    // m-lines for which to ask for a key frame
 
 	// The membership's, as in [group.Actions].
-	Messages      []group.Message // without heartbeats
+	Messages      []group.Message // without heartbeats and lists of frames
 	Changed       bool
 	KnocksChanged bool
 	Knocks        []group.Knock
@@ -89,6 +98,9 @@ type Stats struct {
 	Dropped            [sframe.NumDrops]uint64 // by sframe.Drop
 	EnvelopesRefused   uint64                  // unknown sender, malformed, replayed, false or against the rules
 	KeyFramesRequested uint64
+	// Of the opened frames of those who sign their media: told of, contradicted,
+	// and not told of in time.
+	FramesVerified, FramesForged, FramesUnverified uint64
 }
 
 // Config of a Room. Conn is fresh for every Room.
@@ -100,6 +112,9 @@ type Config struct {
 	Name     string        // "" or one that group.AcceptName accepts
 	HostTag  [16]byte      // of a group that this client founds
 	Policy   group.Policy  // of a group that this client founds
+	// SignMedia tells the others every second which frames were sent, in groups of
+	// at most 16, so that they notice if a member forges some.
+	SignMedia bool
 }
 
 // Room is one client's state. See the package documentation.
@@ -118,12 +133,23 @@ type Room struct {
 	order  []*slot // the same, in the order of appearance
 	beatAt time.Time
 	stats  Stats
+
+	journal   *journal // nil: media is not signed
+	isSigning bool     // the others were told to expect lists
+	signAt    time.Time
+	digester  *sframe.Digester
+	checkAt   time.Time // zero: nobody signs
 }
 
 type peer struct {
 	conn     link.ConnID
-	state    State
-	failures int // frames in a row that did not open
+	state    State // as shown
+	fares    State // how its frames open: Waiting, Encrypted or Mismatch
+	failures int   // frames in a row that did not open
+
+	signs   bool      // it tells which frames it sent
+	doubted time.Time // until then it is Unverified
+	forged  bool
 }
 
 // New returns the room of a client that is not connected yet.
@@ -139,10 +165,15 @@ func New(cfg Config) (*Room, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Room{
+	r := &Room{
 		conn: cfg.Conn, identity: cfg.Identity, group: g,
 		peers: make(map[link.ConnID]*peer), slots: make(map[string]*slot),
-	}, nil
+		digester: sframe.NewDigester(),
+	}
+	if cfg.SignMedia {
+		r.journal = newJournal()
+	}
+	return r, nil
 }
 
 // Group is the membership, to read. Its events come through the Room.
@@ -243,8 +274,18 @@ func (r *Room) Tick(now time.Time, out *Actions) (next time.Time, err error) {
 			}
 		}
 		next = earlier(next, r.beatAt)
+		if r.journal != nil {
+			if !now.Before(r.signAt) {
+				r.signAt = now.Add(signEvery)
+				err = errors.Join(err, r.sign(now))
+			}
+			next = earlier(next, r.signAt)
+		}
 	}
 	err = errors.Join(err, r.settle(now, out))
+	if at := r.check(now, out); !at.IsZero() {
+		next = earlier(next, at)
+	}
 	for _, s := range r.order {
 		if at := r.tickSlot(now, s, out); !at.IsZero() {
 			next = earlier(next, at)
@@ -275,9 +316,16 @@ func (r *Room) settle(now time.Time, out *Actions) error {
 	}
 	errs = errors.Join(errs, r.rekey(out))
 	for _, m := range r.acts.Messages {
-		if m.Kind != MessageHeartbeat {
+		var err error
+		switch m.Kind {
+		case MessageHeartbeat:
+			err = r.heard(m.Leaf, m.Body)
+		case MessageSignatures:
+			err = r.signed(now, m, out)
+		default:
 			out.Messages = append(out.Messages, m)
-		} else if err := r.heard(m.Leaf, m.Body); err != nil {
+		}
+		if err != nil {
 			r.stats.EnvelopesRefused++
 		}
 	}
@@ -304,10 +352,10 @@ func (r *Room) rekey(out *Actions) error {
 		r.stopSending()
 	}
 	for _, k := range r.acts.Keys {
-		e := &epoch{number: k.Epoch, base: k.Base, own: k.Leaf, receivers: make(map[sframe.KID]*sframe.Receiver)}
+		e := &epoch{number: k.Epoch, base: k.Base, own: k.Leaf, receivers: make(map[sframe.KID]*receiver)}
 		for _, m := range k.Members {
 			e.members[m.Leaf] = m.Conn
-			if p := r.peers[m.Conn]; p != nil && p.state == Waiting {
+			if p := r.peers[m.Conn]; p != nil && p.fares == Waiting {
 				r.setState(p, Encrypted, out)
 			}
 		}
@@ -359,7 +407,22 @@ func (r *Room) add(conn link.ConnID, out *Actions) {
 // size is the number of connections in the room, the own one included.
 func (r *Room) size() int { return len(r.peers) + 1 }
 
+// setState notes how a peer's frames open.
 func (r *Room) setState(p *peer, s State, out *Actions) {
+	p.fares = s
+	r.show(p, out)
+}
+
+// show tells a peer's state if it has changed.
+func (r *Room) show(p *peer, out *Actions) {
+	s := p.fares
+	switch {
+	case s == Waiting:
+	case p.forged:
+		s = Forged
+	case s == Encrypted && !p.doubted.IsZero():
+		s = Unverified
+	}
 	if p.state != s {
 		p.state = s
 		out.States = append(out.States, PeerState{p.conn, s})

@@ -8,7 +8,10 @@ import (
 
 // Sender protects the frames of one own source. It follows the epochs of the
 // group by itself. All methods are safe for concurrent use.
-type Sender struct{ current atomic.Pointer[sframe.Sender] }
+type Sender struct {
+	current atomic.Pointer[sframe.Sender]
+	journal atomic.Pointer[journal] // nil: media is not signed
+}
 
 // Protect appends the protected frame to dst, as [sframe.Sender.Protect] does.
 // The error is also [sframe.DropNoKey]: not a member (yet, or any more), and
@@ -18,7 +21,12 @@ func (s *Sender) Protect(dst []byte, codec sframe.Codec, key bool, frame []byte)
 	if c == nil {
 		return dst, sframe.DropNoKey
 	}
-	return c.Protect(dst, codec, key, frame)
+	at := len(dst)
+	dst, err := c.Protect(dst, codec, key, frame)
+	if j := s.journal.Load(); j != nil && err == nil {
+		j.note(codec, dst[at:])
+	}
+	return dst, err
 }
 
 // Sender returns the sender of a source: always the same one.

@@ -26,6 +26,8 @@ type service struct {
 	members map[link.ConnID]bool // of the group
 	seq     uint64
 	log     [][]byte // everything that was relayed
+	sign    bool     // who joins signs its media
+	lose    bool     // application messages
 }
 
 // member is a client.
@@ -74,6 +76,7 @@ func (s *service) member(id byte) *member {
 	conn := link.ConnID(bytes.Repeat([]byte{id}, 16))
 	r, err := New(Config{
 		Link: keys, Conn: conn, Identity: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{id}, 32)), Name: "Person " + string('A'+rune(id)),
+		SignMedia: s.sign,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -222,7 +225,9 @@ func (s *service) take(from *member, data []byte) {
 			}
 		}
 	default:
-		everybody(data, false)
+		if !s.lose {
+			everybody(data, false)
+		}
 	}
 }
 
@@ -234,7 +239,8 @@ func (s *service) deliver(m *member, envelope []byte) {
 		m.waiting = append(m.waiting, s.log[len(s.log)-1])
 		return
 	}
-	if err := m.Envelope(s.now, append(data, envelope...), &m.out); err != nil {
+	member := m.Group().State() == group.StateMember // newcomers cannot read what is said
+	if err := m.Envelope(s.now, append(data, envelope...), &m.out); err != nil && member {
 		s.t.Errorf("%x: %v", m.Conn[0], err)
 	}
 }

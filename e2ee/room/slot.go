@@ -151,6 +151,9 @@ func (r *Room) open(now time.Time, s *slot, codec sframe.Codec, rtp uint32, fram
 		p.failures = 0
 		r.setState(p, Encrypted, out)
 		s.opened(context, f)
+		if p.signs {
+			r.account(now, p, v, &f, out)
+		}
 		return dst, nil
 	case sframe.DropAuth:
 		if p.failures++; p.failures == mismatchAfter {

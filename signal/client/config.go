@@ -56,6 +56,8 @@ type Config struct {
 	Identity crypto.Signer
 	// HostToken lets the founder of a room put others out at the service; zero draws one.
 	HostToken link.HostToken
+	// SignMedia lets the others notice if a member of the room forges this participant's media; in rooms of at most 16.
+	SignMedia bool
 	// Policy of the room if this participant founds it.
 	Policy group.Policy
 	// Dial opens the connection to the service; nil is a TCP connection.

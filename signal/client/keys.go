@@ -21,7 +21,7 @@ type keys struct {
 func newKeys(cfg Config, conn link.ConnID) (*keys, error) {
 	r, err := room.New(room.Config{
 		Link: cfg.Keys, Gen: cfg.Gen, Conn: conn, Identity: cfg.Identity, Name: cfg.Person,
-		HostTag: cfg.HostToken.Tag(), Policy: cfg.Policy,
+		HostTag: cfg.HostToken.Tag(), Policy: cfg.Policy, SignMedia: cfg.SignMedia,
 	})
 	if err != nil {
 		return nil, err

@@ -276,9 +276,13 @@ func TestDocument_messagesDecode(t *testing.T) {
 				m, err = DecodeServer(text)
 				def = "server_message"
 			case "app":
-				def = "app_chat"
-				if bytes.Contains(text, []byte("ctr")) {
+				switch {
+				case bytes.Contains(text, []byte(`"ctr"`)):
 					def = "app_heartbeat"
+				case bytes.Contains(text, []byte(`"frames"`)):
+					def = "app_signatures"
+				default:
+					def = "app_chat"
 				}
 			default:
 				t.Fatalf("json block for %q", found[1])
