@@ -39,7 +39,7 @@ try {
 } finally {
   net.close();
 }
-console.log(`\n${table(rows)}\n\ncurves and samples: ${out}`);
+console.log(`\n${files.length > 1 ? `${table(rows)}\n\n` : ""}curves and samples: ${out}`);
 process.exit(rows.some((row) => row.verdict === "missed") ? 1 : 0);
 
 /** runUntilMet runs a scenario until all its targets are met, attempts times at most: a busy machine spoils a run. */

@@ -24,7 +24,7 @@ export function lines(run) {
       publisher_lines: Math.max(0, ...(source?.layers ?? []).filter((l) => l.framesPerSecond > 0).map((l) => l.frameHeight)),
       switches: counters?.layer_switches_total ?? 0, probe_bytes: counters?.probe_bytes_total ?? 0,
     };
-  }).filter((line) => line.ms >= 0);
+  }).filter((line) => line.ms >= 0 && line.ms <= run.times.end - start);
 }
 
 export function csv(curve) {
@@ -34,13 +34,13 @@ export function csv(curve) {
 
 const size = { width: 900, height: 260, left: 60, right: 20, top: 30, bottom: 40, strip: 40 };
 const queueFull = 400; // ms
+const top = 4000; // kbit/s; bursts of less than 100 ms go beyond it
 const colours = { capacity: "#bbbbbb", sent: "#1f77b4", [`queue (top: ${queueFull} ms)`]: "#2ca02c", layer: "#7f3fbf", "layer sent": "#d0b0f0", frozen: "#ffcccc" };
 const [capacity, sent, queue, layer, layerSent, frozen] = Object.values(colours);
 
 /** svg draws capacity, sent rate and queue over time, freezes as bars, and below the layer shown and the best one published. */
 export function svg(scenario, run, curve) {
   const end = run.times.end - run.times.joined;
-  const top = Math.max(3500, ...curve.map((l) => Math.min(l.sent_kbps, 20_000)));
   const inner = { width: size.width - size.left - size.right, height: size.height - size.top - size.bottom };
   const x = (ms) => (size.left + (inner.width * ms) / end).toFixed(1);
   const y = (part) => (size.top + inner.height * (1 - Math.min(Math.max(part, 0), 1))).toFixed(1);
@@ -61,7 +61,7 @@ export function svg(scenario, run, curve) {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${size.width}" height="${size.height + size.strip}" font-family="sans-serif" font-size="11">`,
     `<rect width="100%" height="100%" fill="white"/>`, text(size.left, 16, "start", `${scenario.name}, Chromium`),
-    ...Object.entries(colours).map(([name, colour], i) => `<rect x="${230 + 105 * i}" y="8" width="10" height="10" fill="${colour}"/>${text(244 + 105 * i, 17, "start", name)}`),
+    ...Object.entries(colours).map(([name, colour], i) => `<rect x="${170 + 120 * i}" y="8" width="10" height="10" fill="${colour}"/>${text(184 + 120 * i, 17, "start", name)}`),
     ...freezes, ...grid,
     path(capacity, (l) => y((l.link_kbps || top) / top)), path(queue, (l) => y(l.queue_ms / queueFull)), path(sent, (l) => y(l.sent_kbps / top)),
     path(layerSent, (l) => rung(l.publisher_lines)), path(layer, (l) => rung(l.lines)),

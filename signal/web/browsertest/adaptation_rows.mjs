@@ -75,11 +75,13 @@ export function table(rows) {
 export function describe(run) {
   const layers = layersOf(run).map((l) => `${l.height} lines ${l.kbps.toFixed(0)} kbit/s`).join(", ");
   const gaps = run.viewer.slice(1).map((s, i) => s.at - run.viewer[i].at);
+  const rates = run.publisher.map((s) => Math.max(0, ...s.layers.map((l) => l.framesPerSecond)));
+  const slow = rates.filter((fps) => fps < 0.9 * percentile(rates, 0.9)).length / rates.length;
   const server = Object.entries(run.server.at(-1) ?? {}).filter(([name]) => name !== "at").map(([name, value]) => `${name} ${value}`).join(", ");
   return `Layers of the publisher while sent: ${layers}; sound ${soundOf(run).toFixed(0)} kbit/s.\n` +
     `Server: ${server}.\n` +
     `Load average ${run.load.map((l) => l.toFixed(1)).join(" to ")}; the viewer's page stalled for more than 300 ms ${gaps.filter((g) => g > 300).length} times, ` +
-    `for ${Math.max(...gaps)} ms at most.`;
+    `for ${Math.max(...gaps)} ms at most; the publisher encoded less than nine tenths of its frames in ${(100 * slow).toFixed(0)} % of the time.`;
 }
 
 /** sentRates turns the link's counter into { from, at, kbps } of each interval. */
