@@ -65,8 +65,8 @@ const (
 	// MaxNumber is the length in bytes of a number's text.
 	MaxNumber = 32
 
-	// MaxPeers is how many connections a room has: a leaf is one byte in an
-	// SFrame key id.
+	// MaxPeers is how many connections a room has: a group's leaf is one byte
+	// in an SFrame key id.
 	MaxPeers = 256
 	// MaxTracks is how many tracks a connection publishes: one of each source.
 	MaxTracks = 4
