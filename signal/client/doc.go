@@ -1,10 +1,14 @@
-// Package client is the native participant: it joins a room over the signaling protocol, publishes the clips of package
-// clips as simulcast VP8 and Opus, receives others, and encrypts and decrypts every frame end to end. It is what the load
+// Package client is the native participant: it joins a room over the signaling protocol, becomes a member of the room's
+// group, publishes, receives others, and encrypts and decrypts every frame end to end. It is what `sotto join`, the load
 // generator and the tests are made of, and an independent reading of signal/protocol/PROTOCOL.md.
+//
+// What it publishes are the clips of package clips, as simulcast VP8 and Opus, or a [Synthetic] source: frames of a given
+// rate with the layers of VP8, VP9 or AV1 and no picture in them.
 //
 // [Join] connects and negotiates; then [Participant.Want] asks for video, [Participant.Stats] tells what arrived, and
 // [Participant.Close] ends it. A receiver has no picture to show, so it does what a decoder and a viewer would notice: each
-// frame must open, be byte for byte a frame of the clip, and find the frames that it refers to in the reference buffers.
+// frame must open, be what the source sends (of a clip byte for byte), and find the frames that it refers to in the
+// reference buffers.
 //
 // All input from the network may be hostile: it is bounded, counted by a named reason and dropped.
 //

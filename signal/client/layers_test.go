@@ -51,14 +51,7 @@ func TestRoom_layersOfEveryCodec(t *testing.T) {
 				a, b := c.watch(test.source)
 				defer a.Close()
 				defer b.Close()
-				for i, height := range []int{720, 180, 360, 180, 720, 360, 720} {
-					want(t, b, height, a)
-					advance(2 * time.Second)
-					layer := map[int]int{180: 0, 360: 1, 720: 2}[height]
-					if got := track(b, a, protocol.SourceCamera); got.Layer != layer {
-						t.Errorf("wish %d: %d lines give layer %d, want %d", i, height, got.Layer, layer)
-					}
-				}
+				walk(t, b, a, 720, 180, 360, 180, 720, 360, 720)
 				got := track(b, a, protocol.SourceCamera)
 				t.Logf("%d frames opened, %d pictures, %d switches, gap p95 %v, longest %v", got.Opened, got.Decoded, len(got.Switches), got.GapQuantile(0.95), got.MaxGap)
 				if got.Decoded < 380 || got.Unknown > 0 {

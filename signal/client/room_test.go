@@ -182,6 +182,19 @@ func advance(d time.Duration) {
 	synctest.Wait()
 }
 
+// walk has the viewer ask for each height of the publisher's camera in turn, for 2 s, and looks at the layer that comes.
+func walk(t *testing.T, viewer, publisher *client.Participant, heights ...int) {
+	t.Helper()
+	for i, height := range heights {
+		want(t, viewer, height, publisher)
+		advance(2 * time.Second)
+		layer := map[int]int{180: 0, 360: 1, 720: 2}[height]
+		if got := track(viewer, publisher, protocol.SourceCamera); got.Layer != layer {
+			t.Errorf("wish %d: %d lines give layer %d, want %d", i, height, got.Layer, layer)
+		}
+	}
+}
+
 func TestRoom_wishesChooseTheLayer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, 0)
@@ -189,14 +202,7 @@ func TestRoom_wishesChooseTheLayer(t *testing.T) {
 		a, b := c.join(c.config(1, 4)), c.join(c.config(2, 4))
 		defer a.Close()
 		defer b.Close()
-		for i, height := range []int{180, 360, 720, 360, 180, 720, 180} {
-			want(t, b, height, a)
-			advance(2 * time.Second)
-			layer := map[int]int{180: 0, 360: 1, 720: 2}[height]
-			if got := track(b, a, protocol.SourceCamera); got.Layer != layer {
-				t.Errorf("wish %d: %d lines give layer %d, want %d", i, height, got.Layer, layer)
-			}
-		}
+		walk(t, b, a, 180, 360, 720, 360, 180, 720, 180)
 		got := track(b, a, protocol.SourceCamera)
 		if got.Undecodable+got.Unknown+got.Freezes > 0 || got.GapQuantile(0.95) > 100*time.Millisecond {
 			t.Errorf("%d undecodable, %d unknown, %d freezes, gap p95 %v", got.Undecodable, got.Unknown, got.Freezes, got.GapQuantile(0.95))
