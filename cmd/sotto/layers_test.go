@@ -62,6 +62,8 @@ func rules() []rule {
 		{dir: "signal", allow: slices.Concat(zapLogger, []string{"sotto/signal/protocol", "sotto/signal/token", "sotto/signal/rate", "sotto/signal/delivery", "sotto/signal/blob", "sotto/sfu", "github.com/coder/websocket/..."}), reason: "signaling relays sealed messages: it must not be able to import a package that opens them"},
 		{dir: "signal/client/...", allow: slices.Concat(pionEndpoints, zapLogger, []string{"sotto/signal/protocol", "sotto/signal/client/...", "sotto/e2ee/...", "github.com/coder/websocket/..."}), reason: "a participant holds keys and shares nothing with the server but the protocol"},
 		{dir: "e2ee/group", allow: []string{"sotto/e2ee/link", "sotto/e2ee/mls"}, pure: true, reason: "membership runs in virtual time and in a browser's worker: time and signatures are handed to it"},
+		{dir: "e2ee/safety", pure: true, reason: "the same keys give the same code everywhere"},
+		{dir: "e2ee/model", pure: true, reason: "the model is a walk through states: what it finds must not depend on the machine"},
 		{dir: "e2ee/...", allow: []string{"sotto/e2ee/...", "sotto/signal/protocol"}, reason: "the encryption stands on the standard library alone, so that it can be reviewed alone"},
 		{dir: "metrics", allow: slices.Concat(promClient, []string{"sotto/sfu", "sotto/signal"}), reason: "metrics read snapshots"},
 		{dir: "cmd/sotto/internal/bench", allow: slices.Concat(pionEndpoints, zapLogger, []string{"sotto/...", "golang.org/x/sys/unix", "github.com/pion/srtp/v3"}), reason: "the load generator is both ends"},

@@ -1,5 +1,6 @@
-// Package layer decides which simulcast layer of which source a subscriber gets (Allocate: slow, over all sources of a subscriber) and
-// selects and renumbers their packets (Switch: fast, one per subscription).
+// Package layer decides which layer of which source a subscriber gets, whether the layers are streams (simulcast) or stand in one
+// (SVC) (Allocate: slow, over all sources of a subscriber), and selects and renumbers their packets (Switch: fast, one per
+// subscription).
 //
 // Allocate sets targets, a Switch obeys them: it changes layers where a receiver can follow and makes the subscriber see one
 // continuous RTP stream.
