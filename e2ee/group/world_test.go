@@ -213,27 +213,18 @@ func (c *client) connect() {
 }
 
 // send lets something arrive at the service.
-func (c *client) send(do func()) {
-	at := c.w.now.Add(c.delay)
-	if at.Before(c.lastOut) {
-		at = c.lastOut
-	}
-	c.lastOut = at
-	generation := c.inTransit
-	c.w.at(at.Sub(c.w.now), func() {
-		if c.inTransit == generation && !c.closed {
-			do()
-		}
-	})
-}
+func (c *client) send(do func()) { c.carry(&c.lastOut, do) }
 
 // receive lets something arrive at the client.
-func (c *client) receive(do func()) {
+func (c *client) receive(do func()) { c.carry(&c.lastIn, do) }
+
+// carry takes something along after the last one of its direction, unless the connection breaks meanwhile.
+func (c *client) carry(last *time.Time, do func()) {
 	at := c.w.now.Add(c.delay)
-	if at.Before(c.lastIn) {
-		at = c.lastIn
+	if at.Before(*last) {
+		at = *last
 	}
-	c.lastIn = at
+	*last = at
 	generation := c.inTransit
 	c.w.at(at.Sub(c.w.now), func() {
 		if c.inTransit == generation && !c.closed {
