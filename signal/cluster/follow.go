@@ -63,6 +63,9 @@ func (r *Remote) follow() {
 			if now.Before(r.settled) {
 				r.hello() // the first may have been lost
 			}
+			for range len(r.stream) { // who has spoken is not silent
+				r.take(now, <-r.stream)
+			}
 			r.check(now, last)
 			last = now
 		case <-settled.C:
@@ -84,7 +87,7 @@ func (r *Remote) check(now, last time.Time) {
 		switch {
 		case !listening:
 			n.heard = now // nothing can be said about anybody
-		case now.Sub(n.heard) > r.timing.Lost && len(r.stream) == 0:
+		case now.Sub(n.heard) > r.timing.Lost:
 			r.log.Warn("media node lost", zap.String("node", n.id), zap.Int("sessions", len(n.sessions)))
 			r.lose(n)
 		case n.sync != syncFollowing && now.Sub(n.asked) > 4*r.timing.Beat:
