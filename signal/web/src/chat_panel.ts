@@ -8,13 +8,13 @@ import { maxFileSize, maxText, reactions, type Line, type Membership } from "./m
 export class ChatPanel {
   readonly element: HTMLElement;
 
-  private readonly list = el("ol", { class: "lines", role: "log", "aria-label": "Conversation", tabindex: "0" });
+  private readonly list = el("ol", { class: "lines", role: "log", "aria-label": "Conversation", "aria-relevant": "additions", tabindex: "0" });
   private readonly input = el("textarea", { id: "say", rows: "2", maxlength: String(maxText), placeholder: "Say something to everybody", "aria-label": "Message" });
   private readonly hint = el("p", { class: "hint", role: "status" });
   private readonly rows = new Map<string, { row: HTMLElement; state: HTMLElement | null }>();
   private readonly end: () => void;
   private unseen = 0;
-  private known = 0;
+  private heard = 0; // lines of others not yet counted
 
   private readonly membership: Membership;
   private readonly badge: (unseen: number) => void;
@@ -101,16 +101,16 @@ export class ChatPanel {
       const made = this.row(line);
       this.rows.set(line.id, made);
       this.list.append(made.row);
-      if (line.connId !== "") this.known++;
+      if (line.connId !== "") this.heard++;
     }
     if (atEnd) this.list.scrollTop = this.list.scrollHeight;
     this.count();
   }
 
   private count(): void {
-    if (this.known === 0) return;
-    if (!this.open) this.badge((this.unseen += this.known));
-    this.known = 0;
+    if (this.heard === 0) return;
+    if (!this.open) this.badge((this.unseen += this.heard));
+    this.heard = 0;
   }
 
   private row(line: Line): { row: HTMLElement; state: HTMLElement | null } {
@@ -121,7 +121,7 @@ export class ChatPanel {
     const label = el("span", { class: "file-name", dir: "auto" }, line.file.name);
     const body = line.connId === ""
       ? el("p", { class: "file" }, icon("clip"), label, " ", state)
-      : el("p", { class: "file" }, on(el("button", { type: "button", class: "button small" }, icon("clip"), label), "click", () => void this.membership.openFile(line)), " ", state);
+      : el("p", { class: "file" }, on(el("button", { type: "button", class: "button small", "aria-label": `Save ${line.file.name}` }, icon("clip"), label), "click", () => void this.membership.openFile(line)), " ", state);
     return { row: el("li", { class: line.connId === "" ? "own" : "" }, who, body), state };
   }
 }
