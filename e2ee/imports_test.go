@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// worker lists the packages that a browser's worker runs as WebAssembly.
-var worker = []string{"file", "link", "mls", "safety", "sframe"}
+// worker lists the packages that a browser's worker runs as WebAssembly, and
+// those that are kept fit for it.
+var worker = []string{"file", "group", "link", "mls", "safety", "sframe"}
 
 // heavy are packages of the standard library that a WebAssembly build can do
 // without, and what they cost it (gzip, where it was measured).
@@ -35,7 +36,6 @@ var heavy = map[string]string{
 	"reflect":       "keeps the methods of all types",
 	"regexp":        "tables and a compiler",
 	"text/template": "reflection, which keeps the methods of all types",
-	"unicode":       "tables; unicode/utf8 is free",
 }
 
 // TestImports_areLight reads the files themselves, since the result of
