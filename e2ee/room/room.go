@@ -33,7 +33,8 @@ const (
 	// Unverified: it signs its media, and of frames that were shown its word is
 	// missing. The service may hold it back, or have lost it.
 	Unverified
-	// Forged: a frame was shown under its name that it did not send. That stays.
+	// Forged: a frame was shown under its name that it did not send. That stays,
+	// and nothing of it opens any more.
 	Forged
 )
 

@@ -117,7 +117,9 @@ func TestAttack23_forgedFramesAreNoticed(t *testing.T) {
 				t.Fatalf("%v, %+v", got, bob.Stats())
 			}
 			for range 300 { // ten honest seconds do not excuse it
-				_ = bob.show(s, v.rtp, v.next())
+				if err := bob.show(s, v.rtp, v.next()); err != sframe.DropForged {
+					t.Fatal(err)
+				}
 			}
 			if bob.state(alice) != Forged {
 				t.Error("forgotten")

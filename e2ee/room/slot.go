@@ -140,6 +140,9 @@ func (r *Room) open(now time.Time, s *slot, codec sframe.Codec, rtp uint32, fram
 	if e.removed[leaf] {
 		return dst, r.drop(sframe.DropNoKey)
 	}
+	if p.forged {
+		return dst, r.drop(sframe.DropForged)
+	}
 	v, err := e.receiver(f.KID)
 	if err != nil {
 		return dst, r.drop(sframe.DropNoKey)

@@ -18,6 +18,7 @@ const (
 	DropHoldFull         // more frames waiting for a key or a binding than may be held
 	DropHoldExpired      // waited too long for a key or a binding
 	DropExhausted        // all 2^32 counter values of the key are used
+	DropForged           // of somebody whose frames another member forges
 	drops
 )
 
@@ -26,7 +27,7 @@ const NumDrops = int(drops)
 
 var dropNames = [NumDrops]string{
 	"none", "e2ee_unknown_codec", "e2ee_empty", "e2ee_no_key", "e2ee_malformed", "e2ee_auth_fail", "e2ee_replay",
-	"e2ee_stale", "e2ee_order", "e2ee_hold_full", "e2ee_hold_expired", "e2ee_exhausted",
+	"e2ee_stale", "e2ee_order", "e2ee_hold_full", "e2ee_hold_expired", "e2ee_exhausted", "e2ee_forged",
 }
 
 // String is the label of the reason.

@@ -2,6 +2,7 @@ package sframe
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -490,6 +491,40 @@ func BenchmarkOpen(b *testing.B) {
 		f, _ := Parse(Opus, s)
 		if _, err := p.Open(dst, epoch, &p.order, 0, f); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// The digest is of the frame on the wire, whatever a depacketizer made of the
+// OBU around it.
+func TestDigest(t *testing.T) {
+	sum := func(b []byte) Digest { s := sha256.Sum256(b); return Digest(s[:8]) }
+	body := make([]byte, 60) // KID 0, CTR 0
+	for i := range body {
+		body[i] = byte(i)
+	}
+	after := func(first ...byte) []byte { return append(first, body...) }
+	d := NewDigester()
+	for _, c := range []struct {
+		codec       Codec
+		frame, wire []byte
+	}{
+		{Opus, body, body},
+		{VP9, body, body},
+		{VP8, after(0x10), after(0x10)},
+		{AV1, after(obuKey, 60), after(obuKey)},
+		{AV1, after(0x12, 0, obuKey, 60), after(obuKey)},
+		{AV1, after(0x08), after(obuKey)},
+	} {
+		f, err := Parse(c.codec, c.frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Digest(&f); got != sum(c.wire) {
+			t.Errorf("%v %x: %x", c.codec, c.frame[:4], got)
+		}
+		if n := testing.AllocsPerRun(10, func() { d.Digest(&f) }); n != 0 {
+			t.Errorf("%v allocations", n)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import { fromBase64url, toBase64url, utf8, type Bytes } from "./encoding.ts";
 import type { AppMessage, SharedFile } from "./messages.ts";
 
 export const kindHeartbeat = 2;
+export const kindSignatures = 8;
 const kinds = { chat: 4, reaction: 5, hand: 6, file: 7 } as const;
 
 /** Largest file, in bytes of plaintext. */

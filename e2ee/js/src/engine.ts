@@ -2,6 +2,7 @@
 
 import { fromBase64url, toBase64url, type Bytes } from "./encoding.ts";
 import { Files } from "./files.ts";
+import type { ParsedFrame } from "./frame.ts";
 import { Identity, shown } from "./identity.ts";
 import { LinkKeys, random16, secretSize } from "./link.ts";
 import type { Machine } from "./machine.ts";
@@ -10,9 +11,9 @@ import { Participation, type ParticipationContext } from "./participation.ts";
 import { People, type Contact } from "./people.ts";
 import type { Transformer } from "./pipeline.ts";
 import { cleanName } from "./profile.ts";
-import { ReceiveStream, type ReceiveContext } from "./receive.ts";
+import { ReceiveStream, type ReceiveContext, type ReceiveKey } from "./receive.ts";
 import { RoomMemory } from "./rooms.ts";
-import { SendStream, type SendContext } from "./send.ts";
+import { SendStream, type SendContext, type SendKey } from "./send.ts";
 import { contexts } from "./sframe.ts";
 import { memoryStorage, type Storage } from "./storage.ts";
 import { FrameHashes } from "./testhooks.ts";
@@ -73,9 +74,12 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
   private tail: Promise<void> = Promise.resolve();
   private queued = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private readonly counters: Counters = { framesProtected: 0, framesOpened: 0, keyFrameRequests: 0, dropped: {} };
+  private readonly counters: Counters = {
+    framesProtected: 0, framesOpened: 0, keyFrameRequests: 0, framesVerified: 0, framesForged: 0, framesUnverified: 0, dropped: {},
+  };
   private countersChanged = false;
   private exhaustionTold = false;
+  private signMedia = false;
   /** Set in test bundles only. */
   test: TestConfig | null = null;
   readonly post: (m: FromWorker) => void;
@@ -137,6 +141,10 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
   private async dispatch(m: ToWorker): Promise<void> {
     if (m.type === "init") return this.init(m.secret, m.gen, m.host);
     if (m.type === "profile") return this.setProfile(m.name, m.throwaway);
+    if (m.type === "sign_media") {
+      this.signMedia = m.on;
+      return this.session?.participation?.signMedia(m.on);
+    }
     const { session } = this;
     if (!session) return this.error("bad_message", `${m.type} before init`);
     if (m.type === "connect") return this.connect(session, m.nonce);
@@ -257,6 +265,7 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     });
     if (refused) return this.error("internal", refused);
     session.participation = new Participation(toBase64url(session.conn), machine, identity, people, room, this.files, this);
+    session.participation.signMedia(this.signMedia);
   }
 
   /**
@@ -339,6 +348,11 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     if (this.session) await this.tellLink(this.session);
   }
 
+  verified(what: "framesVerified" | "framesForged" | "framesUnverified", n: number): void {
+    this.counters[what] += n;
+    this.countersChanged = true;
+  }
+
   // SendContext and ReceiveContext.
 
   sendKey(source: Source) {
@@ -358,15 +372,16 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     this.countersChanged = true;
   }
 
-  protected(): void {
+  protected(source: Source, key: SendKey, codec: number, sealed: Bytes): void {
     this.counters.framesProtected++;
     this.countersChanged = true;
+    this.session?.participation?.protected(source, key, codec, sealed);
   }
 
-  opened(connId: string): void {
+  opened(connId: string, key: ReceiveKey, frame: ParsedFrame): void {
     this.counters.framesOpened++;
     this.countersChanged = true;
-    this.session?.participation?.opened(connId);
+    this.session?.participation?.opened(connId, key, frame);
   }
 
   authFailed(connId: string): void {

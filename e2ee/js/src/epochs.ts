@@ -2,6 +2,7 @@
 // needed, a key for each KID (RFC 9605 4.4.2, 5.2).
 
 import type { Bytes } from "./encoding.ts";
+import type { Ledger } from "./ledger.ts";
 import type { EpochKeys } from "./machine.ts";
 import type { DropReason, Source } from "./messages.ts";
 import { ReceiveKey } from "./receive.ts";
@@ -79,6 +80,12 @@ export class Epochs {
     return key;
   }
 
+  /** The epoch that a key of a source belongs to, if it is not forgotten. */
+  epochOf(source: Source, key: SendKey): number | null {
+    for (const e of this.epochs.values()) if (e.sending.get(source) === key) return e.number;
+    return null;
+  }
+
   /** context -> next CTR of the epoch that is sent with; only what was used. */
   counters(): Record<string, number> {
     const out: Record<string, number> = {};
@@ -110,6 +117,29 @@ export class Epochs {
       if (e?.members.has(leaf)) this.received(e, makeKID(context, leaf, epoch % 256))?.window.heartbeat(next);
     }
     return true;
+  }
+
+  /** The key of a context in an epoch, if it is there and the leaf is the connection's in it. */
+  receivedFrom(epoch: number, connId: string, leaf: number, context: number): ReceiveKey | null {
+    const e = this.epochs.get(epoch);
+    if (!e || e.members.get(leaf) !== connId || e.removed.has(leaf)) return null;
+    return this.received(e, makeKID(context, leaf, epoch % 256));
+  }
+
+  /** What was opened of those who sign. */
+  *ledgers(): Generator<{ connId: string; ledger: Ledger }> {
+    for (const e of this.epochs.values()) {
+      for (const [kid, { ledger }] of e.receiving) {
+        const connId = e.members.get((kid >>> 8) & 255);
+        if (ledger && connId !== undefined) yield { connId, ledger };
+      }
+    }
+  }
+
+  dropLedgers(connId: string): void {
+    for (const e of this.epochs.values()) {
+      for (const [kid, key] of e.receiving) if (e.members.get((kid >>> 8) & 255) === connId) key.ledger = null;
+    }
   }
 
   private received(e: Epoch, kid: number): ReceiveKey | null {

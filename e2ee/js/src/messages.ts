@@ -117,6 +117,8 @@ export type ToWorker =
   | { type: "policy"; locked: boolean; knock: boolean }
   | { type: "rotate" }
   | ({ type: "app" } & AppMessage)
+  /** Tell the others which frames were sent (in groups of at most 16), from now on or no more. At any time; off until then. */
+  | { type: "sign_media"; on: boolean }
   /** Asks for the safety codes; answered by "codes". */
   | { type: "codes" }
   /** The person has compared the code with the owner of this fingerprint, or takes it back. */
@@ -127,8 +129,13 @@ export type ToWorker =
   | { type: "file_open"; connId: string; id: string; file: Blob }
   | TestConfig;
 
-/** How the frames of a person fare. mismatch: they do not open with the group's keys. */
-export type PeerState = "waiting" | "encrypted" | "mismatch";
+/**
+ * How the frames of a person fare. mismatch: they do not open with the group's
+ * keys. Of those who sign their media also: unverified: their word is missing for
+ * frames that were shown; forged: a frame was shown that they did not send. That
+ * stays, and nothing of them passes any more.
+ */
+export type PeerState = "waiting" | "encrypted" | "mismatch" | "unverified" | "forged";
 
 /**
  * connecting: no "welcome" yet; waiting: asks to be let in; member; removed: by
@@ -233,7 +240,7 @@ export type FromWorker =
   | { type: "evict"; connId: string; hostToken: string }
   /** persons: everybody but oneself. null: not a member at the moment. */
   | { type: "codes"; group: Code | null; persons: { connId: string; code: Code }[] }
-  /** encrypted as soon as the person is a member, waiting when no longer. */
+  /** encrypted (or forged) as soon as the person is a member, waiting when no longer. */
   | { type: "peer_state"; connId: string; state: PeerState }
   /** Bytes of plaintext done. */
   | { type: "file_progress"; id: string; done: number; total: number }
@@ -261,6 +268,7 @@ export type DropReason =
   | "e2ee_stale" // CTR below the last heartbeat but one
   | "e2ee_order" // RTP timestamp order contradicts CTR order
   | "e2ee_removed" // of a leaf that was removed
+  | "e2ee_forged" // of somebody whose frames another member forges
   | "e2ee_hold_full" // more frames waiting for a key or a binding than may be held
   | "e2ee_hold_expired" // held 500 ms and still no key or binding
   | "e2ee_exhausted" // sending: counter used up
@@ -272,6 +280,10 @@ export interface Counters {
   framesProtected: number;
   framesOpened: number;
   keyFrameRequests: number;
+  /** Of the opened frames of those who sign: told of, contradicted, not told of in time. */
+  framesVerified: number;
+  framesForged: number;
+  framesUnverified: number;
   dropped: Partial<Record<DropReason, number>>;
 }
 

@@ -2,27 +2,29 @@
 // it, and what is said in the group. After a participation there is a new one,
 // with a new connection id and a machine of its own.
 
-import { encodeApp, decodeApp, kindHeartbeat, parseObject } from "./app.ts";
+import { encodeApp, decodeApp, kindHeartbeat, kindSignatures, parseObject } from "./app.ts";
 import { groupCode, personCode, show } from "./codes.ts";
 import { fromBase64url, toBase64url, utf8, type Bytes } from "./encoding.ts";
 import { Epochs } from "./epochs.ts";
 import type { Files } from "./files.ts";
+import { parseFrame, type ParsedFrame } from "./frame.ts";
 import { fingerprintOf, shown, type Identity } from "./identity.ts";
 import { connIdSize } from "./link.ts";
 import type { Actions, EpochKeys, GroupState, Machine, Outcome, Person, Position } from "./machine.ts";
 import type {
-  AppMessage, DropReason, ErrorCode, FromWorker, GroupPosition, Known, PeerState, SlotInfo, Source, TestConfig,
+  AppMessage, DropReason, ErrorCode, FromWorker, GroupPosition, Known, SlotInfo, Source, TestConfig,
 } from "./messages.ts";
+import { PeerStates } from "./peer_states.ts";
 import type { People } from "./people.ts";
 import type { Binding, ReceiveKey } from "./receive.ts";
 import type { RoomMemory } from "./rooms.ts";
 import type { SendKey } from "./send.ts";
-import { contexts } from "./sframe.ts";
+import { contextOf, contexts } from "./sframe.ts";
+import { Signing } from "./signatures.ts";
+import { Verification } from "./verification.ts";
 
 const maxSlots = 128;
 const maxPeers = 4096;
-/** So many frames in a row must fail before a person is shown as mismatched. */
-const mismatchAfter = 8;
 const heartbeatMinMs = 5000;
 const nobody = "AAAAAAAAAAAAAAAAAAAAAA"; // connection id zero
 
@@ -38,6 +40,7 @@ export interface ParticipationContext {
   wake(at: number): void;
   /** Milliseconds since 1970; never goes back. */
   time(): number;
+  verified(what: "framesVerified" | "framesForged" | "framesUnverified", n: number): void;
   /** The group has another link. */
   renamed(secret: Bytes, gen: number): Promise<void>;
   /** Set in test bundles only. */
@@ -61,7 +64,9 @@ export class Participation {
   private waiting: Acquaintance[] = [];
   private readonly fingerprints = new Map<string, string>(); // by key, base64url
   private slots = new Map<string, Binding>();
-  private readonly peerStates = new Map<string, { state: PeerState; failures: number }>();
+  private readonly peerStates: PeerStates;
+  private readonly signatures = new Signing();
+  private readonly verification: Verification;
   private signing: Promise<void> = Promise.resolve();
   private heartbeatAt = Infinity;
   private over = false;
@@ -74,7 +79,14 @@ export class Participation {
     private readonly room: RoomMemory,
     private readonly files: Files,
     private readonly context: ParticipationContext,
-  ) {}
+  ) {
+    this.peerStates = new PeerStates((connId, state) => context.post({ type: "peer_state", connId, state }));
+    this.verification = new Verification(this.epochs, this.peerStates, {
+      time: () => context.time(),
+      members: () => this.state?.members.length ?? 0,
+      verified: (what, n) => context.verified(what, n),
+    });
+  }
 
   /** Nothing more comes from here, and no frame passes. */
   end(): void {
@@ -202,9 +214,20 @@ export class Participation {
     this.tellKnocks();
   }
 
-  // Heartbeats.
+  /** Tell the others which frames were sent, or no more. */
+  signMedia(on: boolean): void {
+    this.signatures.wanted = on;
+  }
+
+  // Every second.
 
   async beat(): Promise<void> {
+    await this.heartbeat();
+    await this.tellFrames();
+    this.verification.check();
+  }
+
+  private async heartbeat(): Promise<void> {
     if (this.now < this.heartbeatAt || !this.state) return;
     const ctr = this.epochs.counters();
     // Who sends no media has nothing to bound. The counters are of the epoch that
@@ -213,6 +236,14 @@ export class Participation {
     if (Object.keys(ctr).length === 0 || epoch === null) return;
     this.heartbeatAt = this.now + Math.max(heartbeatMinMs, this.state.members.length * 100);
     await this.apply(this.machine.send(this.now, kindHeartbeat, utf8(JSON.stringify({ epoch, ctr }))));
+  }
+
+  private async tellFrames(): Promise<void> {
+    if (this.state?.state !== "member") return;
+    const lists = this.signatures.take(this.state.members.length, this.state.epoch);
+    for (const list of lists) {
+      await this.apply(this.machine.send(this.now, kindSignatures, utf8(JSON.stringify(list))));
+    }
   }
 
   // Frames.
@@ -226,19 +257,24 @@ export class Participation {
   }
 
   receiveKey(connId: string, kid: number): ReceiveKey | DropReason | null {
-    return this.epochs.receiveKey(connId, kid);
+    const key = this.epochs.receiveKey(connId, kid);
+    return key && this.peerStates.isForged(connId) ? "e2ee_forged" : key;
   }
 
-  opened(connId: string): void {
-    const p = this.peerStates.get(connId);
-    if (!p) return;
-    p.failures = 0;
-    this.setPeerState(connId, "encrypted");
+  protected(source: Source, key: SendKey, codec: number, sealed: Bytes): void {
+    if (!this.signatures.on) return;
+    const epoch = this.epochs.epochOf(source, key);
+    const frame = parseFrame(codec, sealed);
+    if (epoch !== null && frame) this.signatures.sent(epoch, contextOf(source), frame);
+  }
+
+  opened(connId: string, key: ReceiveKey, frame: ParsedFrame): void {
+    this.peerStates.opened(connId);
+    this.verification.opened(connId, key, frame);
   }
 
   authFailed(connId: string): void {
-    const p = this.peerStates.get(connId);
-    if (p && ++p.failures === mismatchAfter) this.setPeerState(connId, "mismatch");
+    this.peerStates.authFailed(connId);
   }
 
   private get now(): number {
@@ -307,6 +343,10 @@ export class Participation {
       if (!this.epochs.heartbeat(leaf, parseObject(body))) this.context.drop("message_refused");
       return;
     }
+    if (kind === kindSignatures) {
+      if (!this.verification.heard(connId, leaf, parseObject(body))) this.context.drop("message_refused");
+      return;
+    }
     const decoded = decodeApp(kind, body);
     if (decoded === undefined) return this.context.drop("message_refused");
     if (decoded === null) return; // of a later version
@@ -320,16 +360,7 @@ export class Participation {
     const isMember = state.state === "member";
     if (isMember && this.heartbeatAt === Infinity) this.heartbeatAt = this.now + heartbeatMinMs;
     this.members = await Promise.all(state.members.map(async (p) => ({ ...(await this.meet(p)), host: p.host })));
-    for (const { connId } of this.members) {
-      if (connId === this.connId || this.peerStates.has(connId)) continue;
-      this.peerStates.set(connId, { state: "waiting", failures: 0 });
-      this.setPeerState(connId, "encrypted");
-    }
-    for (const connId of this.peerStates.keys()) {
-      if (isMember && this.members.some((m) => m.connId === connId)) continue;
-      this.setPeerState(connId, "waiting");
-      this.peerStates.delete(connId);
-    }
+    this.peerStates.setMembers(isMember ? this.members.map((m) => m.connId).filter((id) => id !== this.connId) : []);
     this.tellMembership();
     const host = this.members.find((m) => m.host);
     if (host && !this.room.host(host.fingerprint)) {
@@ -354,13 +385,6 @@ export class Participation {
 
   private tellKnocks(): void {
     this.context.post({ type: "knocks", list: this.waiting.map((w) => ({ ...w, fingerprint: shown(w.fingerprint) })) });
-  }
-
-  private setPeerState(connId: string, state: PeerState): void {
-    const p = this.peerStates.get(connId);
-    if (!p || p.state === state) return;
-    p.state = state;
-    this.context.post({ type: "peer_state", connId, state });
   }
 }
 

@@ -3,6 +3,7 @@
 
 import type { Bytes } from "./encoding.ts";
 import { codecOf, open, opus, parseFrame, type ParsedFrame } from "./frame.ts";
+import { Ledger } from "./ledger.ts";
 import type { DropReason, Source } from "./messages.ts";
 import { Outlet, pump, type Drop, type EncodedFrame, type Transformer } from "./pipeline.ts";
 import { audioWindow, Order, ReplayWindow, videoWindow } from "./replay.ts";
@@ -12,12 +13,23 @@ import type { FrameHashes } from "./testhooks.ts";
 /** The one key of a KID and what was opened with it, on whatever m-line. */
 export class ReceiveKey {
   readonly window: ReplayWindow;
+  /** null: the sender does not sign, or none of its frames came. */
+  ledger: Ledger | null = null;
 
   constructor(
     readonly key: FrameKey | Promise<FrameKey>,
-    source: Source,
+    private readonly source: Source,
   ) {
-    this.window = new ReplayWindow(isAudio(source) ? audioWindow : videoWindow);
+    this.window = new ReplayWindow(this.size);
+  }
+
+  /** The ledger, made if there is none: of frames from a counter on. */
+  account(from: number): Ledger {
+    return (this.ledger ??= new Ledger(this.size, from));
+  }
+
+  private get size(): number {
+    return isAudio(this.source) ? audioWindow : videoWindow;
   }
 }
 
@@ -32,7 +44,7 @@ export interface ReceiveContext {
   /** The key of a KID if the connection is in the roster, the KID is its own and the key is known; or why it never will be. */
   receiveKey(connId: string, kid: number): ReceiveKey | DropReason | null;
   drop: Drop;
-  opened(connId: string): void;
+  opened(connId: string, key: ReceiveKey, frame: ParsedFrame): void;
   authFailed(connId: string): void;
   keyFrameRequested(): void;
   now(): number;
@@ -146,8 +158,8 @@ export class ReceiveStream {
     if (!this.order.accept(this.context.now(), parsed.kid, parsed.ctr, h.rtp)) return this.lost("e2ee_order");
     key.window.mark(parsed.ctr);
     if (SOTTO_TEST_HOOKS) this.hashes?.record(plain, new Uint8Array(frame.data));
+    this.context.opened(binding.connId, key, parsed);
     frame.data = plain.buffer;
-    this.context.opened(binding.connId);
     if (!isAudio(binding.source)) {
       if (frame.type === "key") {
         this.needKey = false;

@@ -36,7 +36,8 @@ export interface SendContext {
   /** The key of a source; null before admission. */
   sendKey(source: Source): SendKey | null;
   drop: Drop;
-  protected(): void;
+  /** A frame goes out under a key of a source; sealed is what it is on the wire. */
+  protected(source: Source, key: SendKey, codec: number, sealed: Bytes): void;
   exhausted(): void;
 }
 
@@ -78,8 +79,8 @@ export class SendStream {
         return null;
       }
       if (SOTTO_TEST_HOOKS) this.hashes?.record(plain, sealed);
+      this.context.protected(this.source, key, codec, sealed);
       frame.data = sealed.buffer;
-      this.context.protected();
       return frame;
     });
   }

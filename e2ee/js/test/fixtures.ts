@@ -148,7 +148,9 @@ export class Participant extends Engine {
 
   sums(): Counters {
     this.report();
-    return this.of("stats").at(-1)?.counters ?? { framesProtected: 0, framesOpened: 0, keyFrameRequests: 0, dropped: {} };
+    return this.of("stats").at(-1)?.counters ?? {
+      framesProtected: 0, framesOpened: 0, keyFrameRequests: 0, framesVerified: 0, framesForged: 0, framesUnverified: 0, dropped: {},
+    };
   }
 
   dropped(reason: keyof Counters["dropped"]): number {

@@ -96,3 +96,13 @@ test("another session does not take over what the one before knew of the group",
   assert.equal(membership.members.length, 0);
   assert.equal(membership.lines.length, 1);
 });
+
+test("signing what is sent is off until the person wants it, and goes on in the next session", () => {
+  const { membership, posted, port } = room();
+  assert.deepEqual(posted, []);
+  membership.setSignMedia(true);
+  membership.detach(port);
+  const later: ToWorker[] = [];
+  membership.attach({ ...port, post: (m) => later.push(m) });
+  assert.deepEqual([posted, later], [[{ type: "sign_media", on: true }], [{ type: "sign_media", on: true }]]);
+});

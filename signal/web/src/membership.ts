@@ -5,6 +5,7 @@
 import type {
   AppMessage, Code, FromWorker, GroupMember, MembershipState, NoticeCode, SharedFile, ToWorker, WaitingPerson,
 } from "../../../e2ee/js/src/messages.ts";
+import { keepSigning, recallSigning } from "./sign_media.ts";
 
 /** What a session lends. */
 export interface MembershipPort {
@@ -73,6 +74,8 @@ export class Membership {
   knocks: readonly WaitingPerson[] = [];
   readonly hands = new Set<string>();
   handRaised = false;
+  /** The others can notice if somebody forges what this person sends. */
+  signMedia = recallSigning();
   lines: Line[] = [];
   /** As of the last request for them; null when the group has changed since. */
   codes: Codes | null = null;
@@ -98,6 +101,7 @@ export class Membership {
     this.knocks = [];
     this.hands.clear();
     this.codes = null;
+    if (this.signMedia) port.post({ type: "sign_media", on: true });
     this.changed();
   }
 
@@ -144,6 +148,13 @@ export class Membership {
 
   rotate(): void {
     this.port?.post({ type: "rotate" });
+  }
+
+  setSignMedia(on: boolean): void {
+    this.signMedia = on;
+    keepSigning(on);
+    this.port?.post({ type: "sign_media", on });
+    this.changed();
   }
 
   verify(fingerprint: string, verified: boolean): void {

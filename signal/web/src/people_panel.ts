@@ -21,6 +21,7 @@ export class PeoplePanel {
   private readonly host = el("div", { class: "host-tools" });
   private readonly locked = check("Lock the room: nobody new comes in unless you let them in");
   private readonly knock = check("Newcomers knock: somebody in the room lets them in");
+  private readonly sign = check("Sign what I send: others notice if somebody in the room forges it (at most 16 people)");
   private readonly end: () => void;
   private opened: string | null = null; // whose code is shown
 
@@ -31,6 +32,7 @@ export class PeoplePanel {
     const policy = (): void => membership.setPolicy(this.locked.input.checked, this.knock.input.checked);
     on(this.locked.input, "change", policy);
     on(this.knock.input, "change", policy);
+    on(this.sign.input, "change", () => membership.setSignMedia(this.sign.input.checked));
     const rotate = on(el("button", { type: "button", class: "button small" }, "Replace the link"), "click", () => membership.rotate());
     this.host.append(el("h3", {}, "You are the host"), this.locked.element, this.knock.element, rotate);
     this.element = el(
@@ -41,6 +43,7 @@ export class PeoplePanel {
       el("h3", {}, "Safety code of this call"),
       el("p", { class: "quiet" }, "Everybody in the call sees the same code. If somebody reads out another one, a stranger is listening."),
       this.group,
+      this.sign.element,
       this.host,
     );
     this.end = membership.subscribe(() => this.render());
@@ -67,6 +70,7 @@ export class PeoplePanel {
     this.list.replaceChildren(...membership.members.map((m) => this.person(m)));
     if (focused) this.list.querySelector<HTMLElement>(`[data-act="${CSS.escape(focused)}"]`)?.focus();
     this.group.replaceChildren(...(membership.codes ? code(membership.codes.group) : [el("p", { class: "quiet" }, "…")]));
+    this.sign.input.checked = membership.signMedia;
     this.host.hidden = !membership.isHost;
     this.locked.input.checked = membership.locked;
     this.knock.input.checked = membership.knock;

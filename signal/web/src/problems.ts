@@ -55,6 +55,7 @@ const words = {
   room_full: { title: "The room is full", text: "Try again when somebody has left.", action: "rejoin" },
   waiting_to_be_let_in: { title: "Waiting to be let in", text: "Somebody in the room must open the door for you.", action: "none" },
   out_of_sync: { title: "You fell out of the encrypted group", text: "Nothing is sent until you are back in. This happens by itself.", action: "none" },
+  media_forged: { title: "Somebody in the room forges sound or pictures", text: "What came under another person's name is not what that person sent. It is hidden. Do not trust this call.", action: "none" },
   host_changed: { title: "The host has another key than last time", text: "A new device explains it, and so does an impostor. Compare the safety code with the people you know.", action: "continue" },
   duplicate_identity: { title: "You joined from somewhere else", text: "Another tab or device with the same identity has taken your place in this call.", action: "home" },
   link_replaced: { title: "This link was replaced", text: "The host has made a new link for this room. Ask for it.", action: "home" },

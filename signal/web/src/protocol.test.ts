@@ -15,7 +15,7 @@ test("each message decodes", () => {
   );
   assert.deepEqual(
     decodes({ type: "welcome", id: 9, leaf: 7, resume: "AQID", resumed: true, lost: true }),
-    { type: "welcome", id: 9, leaf: 7, peers: [], resume: "AQID", resumed: true, lost: true },
+    { type: "welcome", id: 9, leaf: 7, peers: [], resume: "AQID", resumed: true, lost: true, group: null },
   );
   assert.deepEqual(decodes({ type: "peers", peers: [{ conn_id: "a", leaf: 3 }] }), { type: "peers", peers: [{ connId: "a", leaf: 3, tracks: [] }] });
   assert.deepEqual(decodes({ type: "peer_joined", conn_id: "a", leaf: 255 }), { type: "peer_joined", connId: "a", leaf: 255 });

@@ -146,6 +146,7 @@ export class RoomScreen {
     if (change.joined) this.announceJoin(change.joined);
     if (change.left) announce(`${nameOf(change.left)} left`);
     this.members = members;
+    this.show("forged", members.some((m) => m.state === "forged") ? problem("media_forged") : null);
     this.renderSummary();
   }
 
@@ -302,7 +303,7 @@ export class RoomScreen {
     this.shown.delete(name);
     if (!what) return;
     this.shown.set(name, what.code);
-    this.banner.append(notice(what, { label, run }));
+    this.banner.append(notice(what, label === "" ? null : { label, run }));
   }
 }
 
@@ -311,6 +312,8 @@ function summarise(phase: CallState["phase"], members: readonly Member[], member
   if (phase === "reconnecting" || phase === "resuming") return { icon: null, text: "Reconnecting", state: "none" };
   if (phase === "connecting") return { icon: null, text: "Joining", state: "none" };
   const count = (state: PeerState): number => members.filter((m) => m.state === state).length;
+  const forged = count("forged");
+  if (forged > 0) return { icon: "alert", text: forged === 1 ? "1 person is forged" : `${forged} people are forged`, state: "forged" };
   const mismatch = count("mismatch");
   if (mismatch > 0) return { icon: "alert", text: `${mismatch === 1 ? "1 key does" : `${mismatch} keys do`} not fit`, state: "mismatch" };
   if (membership.state === "waiting") return { icon: "key", text: "Waiting to be let in", state: "waiting" };

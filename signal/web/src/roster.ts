@@ -89,7 +89,7 @@ export class Roster {
     let changed = false;
     for (const member of this.members.values()) {
       const known = group.find((g) => g.connId === member.connId);
-      const state = known ? (member.state === "mismatch" ? "mismatch" : "encrypted") : "waiting";
+      const state = !known ? "waiting" : member.state === "waiting" ? "encrypted" : member.state;
       changed = this.setState(member.connId, state) || changed;
       if (known) changed = this.setName(member.connId, known.name) || changed;
     }

@@ -11,6 +11,8 @@ const states: Record<PeerState, { icon: IconName; text: string }> = {
   waiting: { icon: "key", text: "Waiting for key" },
   encrypted: { icon: "lock", text: "Encrypted" },
   mismatch: { icon: "alert", text: "Key mismatch" },
+  unverified: { icon: "alert", text: "Not verified" },
+  forged: { icon: "alert", text: "Forged: hidden" },
 };
 
 const reactionMs = 4000;
@@ -95,7 +97,7 @@ export class Tile {
     setText(this.monogram, monogramOf(member));
     this.muted.hidden = this.source === "screen" || hasLive(member, "mic");
     showTrack(this.video, track);
-    this.element.classList.toggle("live", live && member.state === "encrypted");
+    this.element.classList.toggle("live", live && (member.state === "encrypted" || member.state === "unverified"));
     this.showState(member.state);
     setText(this.pause, pause);
     this.pause.hidden = pause === "";
