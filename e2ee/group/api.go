@@ -118,7 +118,8 @@ const (
 	NoticeLeft
 	// NoticeReplaced: a member came back with the same key; Conn is the new one.
 	NoticeReplaced
-	// NoticeRemoved: this client was removed.
+	// NoticeRemoved: the host has removed this client. It is over, unlike where
+	// others remove who is there: that ends in NoticeOutOfSync.
 	NoticeRemoved
 	// NoticeDuplicateIdentity: the own identity entered from elsewhere.
 	NoticeDuplicateIdentity

@@ -132,7 +132,40 @@ func TestAttack24_unacceptableCommits(t *testing.T) {
 			evil.forge(c.proposals(w, evil), nil)
 			w.run(brief)
 			w.expectRefused(honest, evil, epoch, slot+1)
+			for _, c := range honest {
+				if slices.Contains(c.notices, NoticeRemoved) {
+					t.Errorf("%s was told that it is out", c.name)
+				}
+			}
 		})
+	}
+}
+
+// TestAttack43_ownOldKeyPackage: a member adds a key package of somebody who has
+// reloaded since, in that one's place. The victim comes back: nobody is there
+// under its key.
+func TestAttack43_ownOldKeyPackage(t *testing.T) {
+	w := newWorld(t, 44)
+	honest := w.room(3)
+	evil := w.add("evil", nil)
+	evil.greedy = true
+	evil.connect()
+	w.settle(2*time.Second, append(slices.Clone(honest), evil)...)
+	victim := honest[2]
+	at := uint64(w.now.Unix())
+	old := must(must(mls.NewInvitation(mls.Member{
+		Suite: suite, SignatureKey: victim.identity.Public().(ed25519.PublicKey),
+		Credential:   mls.BasicCredential(Credential{Name: victim.name, Conn: link.NewConnID()}.Append(nil)),
+		Capabilities: mls.DefaultCapabilities(suite, extensionPolicy),
+		Lifetime:     mls.Lifetime{NotBefore: at - 10, NotAfter: at + 100},
+	})).Sign(victim.identity)).KeyPackage
+	evil.forge([]mls.Proposal{
+		&mls.Remove{Leaf: mls.LeafIndex(victim.leaf())}, &mls.Add{KeyPackage: old}, mls.NewExternalPSK(w.keys.PSKID(0)),
+	}, nil)
+	w.until(2*time.Second, "out", func() bool { return victim.g.State() == StateOutOfSync })
+	w.settle(6*time.Second, append(slices.Clone(honest), evil)...)
+	if slices.Contains(victim.notices, NoticeDuplicateIdentity) || slices.Contains(victim.notices, NoticeRemoved) {
+		t.Errorf("notices %d", victim.notices)
 	}
 }
 

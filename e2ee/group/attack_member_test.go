@@ -315,3 +315,46 @@ func TestAttack36_clockSkew(t *testing.T) {
 		}
 	}
 }
+
+// TestGroup_kickMeetsAReload: who reloads at the moment of its removal has
+// another connection, and the host means the person.
+func TestGroup_kickMeetsAReload(t *testing.T) {
+	w := newWorld(t, 7)
+	all := w.room(3)
+	host, victim := all[0], all[2]
+	host.mute = func(h link.Header) bool { return h.Type == link.TypeCommit }
+	host.do(func(out *Actions) {
+		if err := host.g.Kick(w.now, victim.conn, out); err != nil {
+			t.Error(err)
+		}
+	})
+	again := victim.again()
+	w.until(3*time.Second, "reload", func() bool {
+		return again.g.State() == StateMember && host.g.cur.byConn(again.conn) != nil
+	})
+	host.mute = nil
+	w.until(15*time.Second, "removal", func() bool { return again.g.State() == StateRemoved })
+	if !slices.Contains(again.notices, NoticeRemoved) || len(again.links) != 0 {
+		t.Errorf("notices %d, %d new links", again.notices, len(again.links))
+	}
+}
+
+// TestGroup_knockKeepsItsFace: who waits for a person's hand does not turn into
+// somebody else under it.
+func TestGroup_knockKeepsItsFace(t *testing.T) {
+	w := newWorld(t, 8)
+	a := w.add("A", nil, func(c *Config) { c.Policy.Knock = true })
+	a.connect()
+	w.settle(time.Second, a)
+	b := w.join("B")
+	w.until(2*time.Second, "knock", func() bool { return len(a.knocks) == 1 })
+	other, _, _ := w.stranger(func(m *mls.Member) {
+		m.Credential = mls.BasicCredential(Credential{Name: "C", Conn: b.conn}.Append(nil))
+	})
+	h := link.Header{Type: link.TypeKeyPackage, Group: b.g.at.Group}
+	b.post(must(b.g.sealer.Seal(h, other.Message())))
+	w.run(time.Second)
+	if n := a.g.newcomers; len(n) != 1 || n[0].name != "B" || a.knocks[0].Name != "B" {
+		t.Errorf("knocks %v", a.knocks)
+	}
+}

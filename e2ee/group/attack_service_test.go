@@ -176,8 +176,8 @@ func TestGroup_silenceEnds(t *testing.T) {
 }
 
 // TestAttack13_falseGone: the service says that somebody has gone who has not.
-// That one is told of its removal and asks to be added again; the others see one
-// key leave and join.
+// That one falls out, which is no reason to leave, and asks to be added again;
+// the others see one key leave and join.
 func TestAttack13_falseGone(t *testing.T) {
 	w := newWorld(t, 13)
 	all := w.room(4)
@@ -187,9 +187,9 @@ func TestAttack13_falseGone(t *testing.T) {
 			c.receive(func() { c.do(func(out *Actions) { c.g.PeerLeft(w.now, victim.conn, out) }) })
 		}
 	}
-	w.until(2*time.Second, "removal", func() bool { return slices.Contains(victim.notices, NoticeRemoved) })
-	if victim.g.State() != StateOutOfSync {
-		t.Errorf("state %d", victim.g.State())
+	w.until(2*time.Second, "removal", func() bool { return slices.Contains(victim.notices, NoticeOutOfSync) })
+	if victim.g.State() != StateOutOfSync || slices.Contains(victim.notices, NoticeRemoved) {
+		t.Errorf("state %d, notices %d", victim.g.State(), victim.notices)
 	}
 	for _, c := range all {
 		if c != victim {

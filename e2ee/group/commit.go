@@ -252,17 +252,22 @@ func (g *Group) removed(now time.Time, by mls.LeafIndex, changes []mls.Change, o
 		if !bytes.Equal(kp.Leaf.SignatureKey, g.cfg.Identity) {
 			continue
 		}
-		if c, err := leafCredential(kp.Leaf); err == nil && c.Conn == g.cfg.Conn {
+		c, err := leafCredential(kp.Leaf)
+		switch {
+		case err == nil && c.Conn == g.cfg.Conn:
 			g.lose(now, out) // added again: the Welcome comes next
 			return
+		case err == nil && g.roster[c.Conn]:
+			out.Notices = append(out.Notices, Notice{Code: NoticeDuplicateIdentity, Conn: g.cfg.Conn, Name: g.cfg.Name})
+			g.end(out)
+			return
 		}
-		out.Notices = append(out.Notices, Notice{Code: NoticeDuplicateIdentity, Conn: g.cfg.Conn, Name: g.cfg.Name})
-		g.end(out)
-		return
+		// Nobody is there under the own key: a member has added a key package of a
+		// participation that is over. That is no reason to leave.
 	}
-	out.Notices = append(out.Notices, Notice{Code: NoticeRemoved, Conn: g.cfg.Conn, Name: g.cfg.Name})
 	if len(s.contexts) == 1 && isHost(g.cur.group.ID(), g.cur.group.Leaf(by).SignatureKey) {
 		if rules, err := policyOf(s.contexts[0]); err == nil && rules.gen != g.cur.policy.gen {
+			out.Notices = append(out.Notices, Notice{Code: NoticeRemoved, Conn: g.cfg.Conn, Name: g.cfg.Name})
 			g.end(out) // thrown out: the link is another one now
 			return
 		}

@@ -156,8 +156,8 @@ func (g *Group) collect(now time.Time) (proposals []mls.Proposal, admits []link.
 		}
 	}
 	if g.wishes.any() && g.IsHost() {
-		for _, conn := range g.wishes.kicks {
-			remove(g.cur.byConn(conn))
+		for _, key := range g.wishes.kicks {
+			remove(g.cur.byKey(key[:]))
 		}
 		return append(proposals, g.wishes.context(g.cur.policy)), nil
 	}
@@ -208,8 +208,8 @@ func (w *wishes) done(changes []mls.Change, e *epoch) {
 	if w.policy != nil && rules.Policy == *w.policy {
 		w.policy = nil
 	}
-	w.kicks = slices.DeleteFunc(w.kicks, func(conn link.ConnID) bool {
-		p := e.byConn(conn)
+	w.kicks = slices.DeleteFunc(w.kicks, func(key [32]byte) bool {
+		p := e.byKey(key[:])
 		return p == nil || slices.Contains(s.removes, mls.LeafIndex(p.Leaf))
 	})
 }

@@ -9,7 +9,7 @@ import (
 
 // wishes is what the host wants and no commit has done yet.
 type wishes struct {
-	kicks  []link.ConnID
+	kicks  [][32]byte // keys: who comes back under another connection is meant as well
 	policy *Policy
 	rotate bool
 }
@@ -56,16 +56,17 @@ func (g *Group) Kick(now time.Time, conn link.ConnID, out *Actions) error {
 	if err := g.hostOnly(); err != nil {
 		return err
 	}
-	if g.cur.byConn(conn) == nil || conn == g.cfg.Conn {
+	p := g.cur.byConn(conn)
+	if p == nil || conn == g.cfg.Conn {
 		return ErrUnknown
 	}
-	if slices.Contains(g.wishes.kicks, conn) {
+	if slices.Contains(g.wishes.kicks, p.Key) {
 		return nil
 	}
 	if len(g.wishes.kicks) >= maxKicks {
 		return ErrFull
 	}
-	g.wishes.kicks = append(g.wishes.kicks, conn)
+	g.wishes.kicks = append(g.wishes.kicks, p.Key)
 	g.run(now, out)
 	return nil
 }

@@ -190,9 +190,10 @@ func (g *Group) keyPackage(now time.Time, h link.Header, data []byte) error {
 	}
 	for _, o := range g.newcomers {
 		if o.conn == n.conn {
-			if o.key == n.key {
-				n.since, n.admitted = o.since, o.admitted
+			if o.key != n.key || o.name != n.name {
+				return errKeyPackage // a person may be about to say yes to what it was
 			}
+			n.since, n.admitted = o.since, o.admitted
 			*o = *n
 			return nil
 		}
