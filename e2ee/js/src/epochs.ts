@@ -27,12 +27,13 @@ export class Epochs {
   private readonly epochs = new Map<number, Epoch>();
   private current: Epoch | null = null; // to send with
 
-  /** Wipes the base key. An epoch that is there already keeps its counters. */
+  /**
+   * Wipes the base key. An epoch whose KIDs could be confused with this one goes,
+   * counters and all: after a restart of the service two lines of a group may
+   * have epochs of one number, with other keys and other members.
+   */
   install(k: EpochKeys): void {
-    if (this.epochs.has(k.epoch)) {
-      k.base.fill(0);
-      return;
-    }
+    for (const { number } of this.epochs.values()) if (number % 256 === k.epoch % 256) this.forget(number);
     this.epochs.set(k.epoch, {
       number: k.epoch,
       secret: importBase(k.base),
@@ -153,7 +154,7 @@ export class Epochs {
     return key;
   }
 
-  /** Epochs 256 apart are never there together: old ones are forgotten within seconds. */
+  /** install keeps one of each. */
   private byLowByte(low: number): Epoch | null {
     for (const e of this.epochs.values()) if (e.number % 256 === low) return e;
     return null;

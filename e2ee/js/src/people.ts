@@ -93,6 +93,10 @@ function alike(a: string, b: string): boolean {
   return fold(a) === fold(b);
 }
 
+// Joiners, variation selectors, fillers: they belong into some names, but two
+// names that differ in them look the same.
+const unseen = /\p{Default_Ignorable_Code_Point}/gu;
+
 function fold(name: string): string {
-  return name.normalize("NFKC").toLowerCase().replace(/\s+/g, " ").trim();
+  return name.normalize("NFKC").replace(unseen, "").toLowerCase().replace(/\s+/g, " ").trim();
 }

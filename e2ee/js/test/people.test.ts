@@ -1,0 +1,16 @@
+// Who is taken for whom: trust on first use.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { People, type Contact } from "../src/people.ts";
+import { memoryStorage } from "../src/storage.ts";
+
+test("a name that looks like one of another key is a conflict", async () => {
+  const people = await People.load(memoryStorage().store<Contact>("people"), true);
+  assert.equal(people.meet("a", "Alice", 1), "new");
+  for (const [i, name] of ["Alice", "ALICE", "Ａlice", "Ali\u200dce", "Alice\u034f", "Alice\ufe0f", "Alice\u3164"].entries()) {
+    assert.equal(people.meet(`b${i}`, name, 2), "name_conflict", JSON.stringify(name));
+  }
+  assert.equal(people.meet("c", "Alicia", 3), "new");
+  assert.equal(people.meet("a", "Alice", 4), "new"); // for this meeting
+});
