@@ -1,6 +1,7 @@
 // The panel with the conversation: text, files, reactions. All of it is sealed
 // for the members; the service sees sizes.
 
+import { closeOnEscape } from "./controls.ts";
 import { el, on, setText } from "./dom.ts";
 import { icon } from "./icons.ts";
 import { maxFileSize, maxText, reactions, type Line, type Membership } from "./membership.ts";
@@ -48,6 +49,7 @@ export class ChatPanel {
       el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...quick),
       el("div", { class: "compose" }, this.input, el("div", { class: "compose-row" }, attach, picker, send)),
     );
+    closeOnEscape(this.element, close);
     this.end = membership.subscribe(() => this.render());
     this.render();
   }

@@ -109,6 +109,15 @@ export function shortcuts(keys: Readonly<Record<string, () => void>>): () => voi
   return () => removeEventListener("keydown", listener);
 }
 
+/** closeOnEscape lets Escape close a panel from its fields too, where a person types. */
+export function closeOnEscape(panel: HTMLElement, close: () => void): void {
+  on(panel, "keydown", (event) => {
+    if (event.key !== "Escape" || event.isComposing) return;
+    event.stopPropagation();
+    close();
+  });
+}
+
 /** smallButton is an icon with a name, for what is needed less often. */
 export function smallButton(name: IconName, title: string, key: string, run: () => void): HTMLButtonElement {
   return on(el("button", { type: "button", class: "small-control", title: `${title} (${key})`, "aria-label": title, "aria-keyshortcuts": key }, icon(name)), "click", run);

@@ -2,6 +2,7 @@
 // verify them by, and what the host may do.
 
 import type { Code, GroupMember, Known } from "../../../e2ee/js/src/messages.ts";
+import { closeOnEscape } from "./controls.ts";
 import { el, on, setText } from "./dom.ts";
 import { icon } from "./icons.ts";
 import type { Membership } from "./membership.ts";
@@ -37,7 +38,7 @@ export class PeoplePanel {
     this.host.append(el("h3", {}, "You are the host"), this.locked.element, this.knock.element, rotate);
     this.element = el(
       "aside",
-      { class: "panel side people-panel", "aria-label": "People", hidden: true },
+      { class: "panel side people-panel", "aria-label": "People", tabindex: "-1", hidden: true },
       el("header", {}, el("h2", {}, "People"), on(el("button", { type: "button", class: "small-control", "aria-label": "Close people" }, icon("close")), "click", close)),
       this.list,
       el("h3", {}, "Safety code of this call"),
@@ -46,6 +47,7 @@ export class PeoplePanel {
       this.sign.element,
       this.host,
     );
+    closeOnEscape(this.element, close);
     this.end = membership.subscribe(() => this.render());
   }
 
@@ -56,6 +58,7 @@ export class PeoplePanel {
   set open(open: boolean) {
     this.element.hidden = !open;
     this.render();
+    if (open) this.element.focus();
   }
 
   dispose(): void {
@@ -91,15 +94,16 @@ export class PeoplePanel {
     );
     if (m.self) return row;
     const shown = this.opened === m.connId;
+    const who = m.name || "Guest";
     const toggle = on(
-      el("button", { type: "button", class: "button small", "aria-expanded": String(shown), "data-act": `code ${m.connId}` }, shown ? "Hide code" : "Compare code"),
+      el("button", { type: "button", class: "button small", "aria-expanded": String(shown), "aria-label": `${shown ? "Hide code" : "Compare code"} of ${who}`, "data-act": `code ${m.connId}` }, shown ? "Hide code" : "Compare code"),
       "click",
       () => {
         this.opened = shown ? null : m.connId;
         this.render();
       },
     );
-    const remove = on(el("button", { type: "button", class: "button small danger", "data-act": `kick ${m.connId}` }, "Remove"), "click", () => this.membership.kick(m.connId));
+    const remove = on(el("button", { type: "button", class: "button small danger", "aria-label": `Remove ${who}`, "data-act": `kick ${m.connId}` }, "Remove"), "click", () => this.membership.kick(m.connId));
     row.append(
       el("p", { class: m.known === "name_conflict" ? "warn" : "quiet" }, m.known === "name_conflict" && icon("alert"), words[m.known]),
       el("div", { class: "person-tools" }, toggle, this.membership.isHost && remove),
@@ -108,6 +112,7 @@ export class PeoplePanel {
     if (shown && own) {
       const verified = check("The codes are equal: I compared them with this person");
       verified.input.checked = m.known === "verified";
+      verified.input.dataset["act"] = `verify ${m.connId}`;
       on(verified.input, "change", () => this.membership.verify(m.fingerprint, verified.input.checked));
       row.append(el("div", { class: "code" }, ...code(own.code), verified.element));
     }

@@ -51,6 +51,7 @@ export class RoomScreen {
   private readonly knocks: KnockList;
   private readonly links: CopyLink[];
   private readonly chatButton: HTMLButtonElement;
+  private readonly peopleButton: HTMLButtonElement;
   private readonly handButton: HTMLButtonElement;
   private readonly help = helpDialog();
   private readonly speech = new SpeechNotice();
@@ -65,6 +66,7 @@ export class RoomScreen {
   private waitTimer: number | undefined;
   private phase: CallState["phase"] = "connecting";
   private members: readonly Member[] = [];
+  private hands: ReadonlySet<string> = new Set(); // that were announced
 
   private readonly local: LocalMedia;
   private readonly share: ScreenShare;
@@ -78,9 +80,10 @@ export class RoomScreen {
     this.actions = actions;
     this.links = [copyLink(link, "button"), copyLink(link, "control")];
     this.knocks = new KnockList(membership);
-    this.chat = new ChatPanel(membership, () => this.toggleSide(this.chat), (unseen) => (this.chatButton.dataset["unseen"] = unseen > 0 ? String(Math.min(unseen, 99)) : ""));
-    this.peoplePanel = new PeoplePanel(membership, () => this.toggleSide(this.peoplePanel));
     this.chatButton = smallButton("chat", "Chat", "C", () => this.toggleSide(this.chat));
+    this.peopleButton = smallButton("people", "People", "U", () => this.toggleSide(this.peoplePanel));
+    this.chat = new ChatPanel(membership, () => this.toggleSide(this.chat), (unseen) => this.showUnseen(unseen));
+    this.peoplePanel = new PeoplePanel(membership, () => this.toggleSide(this.peoplePanel));
     this.handButton = smallButton("hand", "Raise hand", "H", () => this.toggleHand());
     this.grid = new Grid({
       tiles: (tiles) => actions.tiles(tiles),
@@ -182,7 +185,7 @@ export class RoomScreen {
   }
 
   private keys(): Record<string, () => void> {
-    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), s: () => this.toggleStatistics(), c: () => this.toggleSide(this.chat), u: () => this.toggleSide(this.peoplePanel), h: () => this.toggleHand(), "?": () => this.help.showModal(), escape: () => this.grid.unpin() };
+    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), s: () => this.toggleStatistics(), c: () => this.toggleSide(this.chat), u: () => this.toggleSide(this.peoplePanel), h: () => this.toggleHand(), "?": () => this.help.showModal(), escape: () => this.escape() };
     for (let n = 1; n <= 9; n++) keys[n] = () => this.grid.pinNth(n - 1);
     return keys;
   }
@@ -192,7 +195,7 @@ export class RoomScreen {
       "div",
       { class: "tools", role: "group", "aria-label": "View" },
       this.handButton,
-      smallButton("people", "People", "U", () => this.toggleSide(this.peoplePanel)),
+      this.peopleButton,
       this.chatButton,
       this.viewButton,
       smallButton("chart", "Statistics", "S", () => this.toggleStatistics()),
@@ -209,8 +212,22 @@ export class RoomScreen {
     const open = !panel.open;
     for (const other of [this.chat, this.peoplePanel]) if (other !== panel) other.open = false;
     panel.open = open;
-    this.stage.classList.toggle("has-side", open);
+    this.chatButton.setAttribute("aria-expanded", String(this.chat.open));
+    this.peopleButton.setAttribute("aria-expanded", String(this.peoplePanel.open));
     if (!open) this.stage.focus();
+  }
+
+  private escape(): void {
+    const open = [this.chat, this.peoplePanel].find((p) => p.open);
+    if (open) this.toggleSide(open);
+    else this.grid.unpin();
+  }
+
+  /** showUnseen says how many lines of the chat wait to be read. */
+  private showUnseen(unseen: number): void {
+    this.chatButton.dataset["unseen"] = unseen > 0 ? String(Math.min(unseen, 99)) : "";
+    this.chatButton.setAttribute("aria-label", unseen > 0 ? `Chat, ${unseen} new` : "Chat");
+    if (unseen > 0) announce("New in the chat");
   }
 
   private toggleHand(): void {
@@ -220,9 +237,12 @@ export class RoomScreen {
   }
 
   private showReaction(connId: string, emoji: string): void {
-    if (connId === "") this.selfReaction.textContent = emoji;
-    else this.grid.react(connId, emoji);
-    if (connId !== "") return;
+    if (connId !== "") {
+      this.grid.react(connId, emoji);
+      announce(`${this.membership.member(connId)?.name || "Guest"}: ${emoji}`);
+      return;
+    }
+    this.selfReaction.textContent = emoji;
     clearTimeout(this.selfReactionTimer);
     this.selfReactionTimer = setTimeout(() => (this.selfReaction.textContent = ""), 4000);
   }
@@ -232,6 +252,8 @@ export class RoomScreen {
     this.handButton.classList.toggle("on", handRaised);
     this.handButton.setAttribute("aria-pressed", String(handRaised));
     this.grid.hands(hands);
+    for (const connId of hands) if (!this.hands.has(connId)) announce(`${this.membership.member(connId)?.name || "Guest"} raised a hand`);
+    this.hands = new Set(hands);
     this.show("out_of_sync", state === "out_of_sync" ? problem("out_of_sync") : null);
     if (state !== "waiting") {
       clearTimeout(this.waitTimer);
