@@ -106,3 +106,33 @@ test("signing what is sent is off until the person wants it, and goes on in the 
   membership.attach({ ...port, post: (m) => later.push(m) });
   assert.deepEqual([posted, later], [[{ type: "sign_media", on: true }], [{ type: "sign_media", on: true }]]);
 });
+
+test("what a person types or attaches is made acceptable to the others", async () => {
+  const { membership, posted } = room();
+  members(membership, 1, person("me", { self: true }), person("a"));
+  membership.say("one\vtwo\u0007\r\nthree\tfour");
+  membership.say("\u0000");
+  membership.say(`${"x".repeat(3999)}😀`); // cut in the middle of a character
+  const sent = membership.sendFile(new File(["secret"], "fam\u200dily\u202egpj.exe/x"));
+  const seal = posted.find((m) => m.type === "file_seal");
+  assert.ok(seal?.type === "file_seal");
+  membership.take({ type: "file_sealed", id: seal.id, file: new Blob(["sealed"]) });
+  await sent;
+  const told = posted.flatMap((m) => (m.type === "app" ? [m.kind === "chat" ? m.body.text : m.kind === "file" ? m.body.name : ""] : []));
+  assert.deepEqual(told, ["one\ntwo\nthree\tfour", "x".repeat(3999), "familygpj.exex"]);
+});
+
+test("a file keeps the place that was told first", async () => {
+  const { membership, port } = room();
+  const paths: string[] = [];
+  port.download = (path) => {
+    paths.push(path);
+    return Promise.resolve(new Blob(["sealed"]));
+  };
+  members(membership, 1, person("me", { self: true }), person("a"));
+  for (const path of ["/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa", "/blob/bbbbbbbbbbbbbbbbbbbbbbbbbb"]) {
+    membership.take({ type: "app", connId: "a", kind: "file", body: { id: "1", name: "plan", path, size: 6 } });
+  }
+  await membership.openFile(membership.lines[0]!);
+  assert.deepEqual(paths, ["/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa"]);
+});

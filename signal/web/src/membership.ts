@@ -61,6 +61,14 @@ export interface Codes {
 export const reactions: readonly string[] = ["👍", "❤️", "😂", "😮", "👏", "🎉"];
 export const maxText = 4000;
 const maxLines = 1000;
+const maxFileName = 255;
+
+// What the others refuse, and so the worker: control characters but line feed
+// and tab, halves of characters; in the name of a file also what is not seen or
+// turns text around, and what parts of a path are.
+const unsendable = /(?![\n\t])[\p{Cc}\p{Cs}]/gu;
+const unfitForName = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}/\\]/gu;
+
 /** The most that the service takes, less what sealing adds. */
 export const maxFileSize = 64 * 1024 * 1024;
 
@@ -165,8 +173,10 @@ export class Membership {
     this.port?.post({ type: "codes" });
   }
 
-  say(text: string): void {
-    const body = { id: crypto.randomUUID(), text: text.slice(0, maxText) };
+  say(typed: string): void {
+    const text = typed.replace(/\r\n?|[\v\f]/g, "\n").slice(0, maxText).replace(unsendable, "");
+    if (text === "") return;
+    const body = { id: crypto.randomUUID(), text };
     this.tell({ kind: "chat", body });
     this.append({ id: body.id, connId: "", name: "", at: new Date(), text: body.text, file: null });
   }
@@ -185,7 +195,8 @@ export class Membership {
   /** sendFile seals a file, puts it on the service and tells everybody its key. */
   async sendFile(file: File): Promise<void> {
     const id = crypto.randomUUID();
-    const line: Line = { id, connId: "", name: "", at: new Date(), text: "", file: { name: file.name, size: file.size, state: "working", done: 0 } };
+    const name = file.name.slice(0, maxFileName).replace(unfitForName, "") || "file";
+    const line: Line = { id, connId: "", name: "", at: new Date(), text: "", file: { name, size: file.size, state: "working", done: 0 } };
     this.append(line);
     const { port } = this;
     if (!port || file.size > maxFileSize) {
@@ -198,7 +209,7 @@ export class Membership {
         port.post({ type: "file_seal", id, file });
       });
       const path = await port.upload(sealed);
-      this.tell({ kind: "file", body: { id, name: file.name, path, size: file.size } });
+      this.tell({ kind: "file", body: { id, name, path, size: file.size } });
       this.mark(line, "done");
     } catch {
       this.mark(line, "failed");
@@ -300,6 +311,7 @@ export class Membership {
         break;
       case "file": {
         const id = `${connId} ${m.body.id}`;
+        if (this.lines.some((l) => l.id === id)) break; // the first of an id stays, as in the worker
         this.files.set(id, m.body);
         this.append({ id, connId, name, at, text: "", file: { name: m.body.name, size: m.body.size, state: "offered", done: 0 } });
         break;

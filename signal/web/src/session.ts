@@ -283,7 +283,7 @@ export class Session {
         this.counters = m.counters;
         break;
       case "error":
-        if (refusals.includes(m.code)) break;
+        if (refusals.includes(m.code) || (m.code === "bad_message" && requests.includes(m.message))) break;
         this.end(failureOf(workerCode(m.code)));
         return;
     }
@@ -543,6 +543,9 @@ const again: readonly string[] = ["busy", "shutdown", "connect_timeout", "media_
 
 /** What the worker says of a request of the person that is not possible now. */
 const refusals: readonly string[] = ["not_member", "not_host", "unknown_person"];
+
+/** Of these it names the request whose content it does not take: that is not sent, and the stay goes on. */
+const requests: readonly string[] = ["chat", "reaction", "hand", "file", "app"];
 
 function codeOf(error: unknown): string {
   return error instanceof RequestError ? error.code : "bad_offer";
