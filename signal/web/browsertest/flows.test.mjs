@@ -117,6 +117,30 @@ test("three participants, from a new room to leaving it", async (t) => {
     await ada.page.keyboard.press("s");
   });
 
+  await t.test("chat and people, by keyboard alone", async () => {
+    const open = (page, panel) => page.run((panel) => !document.querySelector(panel).hidden, panel);
+    await ada.page.keyboard.press("c");
+    await ada.page.keyboard.type("Is the c in chat a key? No.");
+    await ada.page.keyboard.press("Enter");
+    for (const page of [grace, niels]) {
+      await page.until(() => [...document.querySelectorAll("button")].some((b) => b.ariaLabel === "Chat, 1 new" && b.ariaExpanded !== "true"), null, "the count of what is new");
+      await page.page.keyboard.press("c");
+      assert.equal(await page.run(() => document.querySelector(".lines li .text").textContent), "Is the c in chat a key? No.");
+    }
+    for (const page of [ada, grace, niels]) {
+      await page.page.keyboard.press("Escape"); // from the field, where a person types
+      assert.equal(await open(page, ".chat"), false);
+      await page.page.keyboard.press("u");
+      await page.until(() => document.querySelectorAll(".people-panel li").length === 3 && document.querySelector(".people-panel .digits") !== null, null, "the people and the code");
+    }
+    const codes = await Promise.all([ada, grace, niels].map((page) => page.run(() => document.querySelector(".people-panel .digits").textContent)));
+    assert.equal(new Set(codes).size, 1, "all see one code");
+    for (const page of [ada, grace, niels]) {
+      await page.page.keyboard.press("Escape");
+      assert.equal(await open(page, ".people-panel"), false);
+    }
+  });
+
   for (const [page, who] of [[ada, "Chromium"], [niels, "Firefox"]]) {
     await t.test(`${who} comes back after its connection broke, and the picture never stops`, async () => {
       const before = await page.run(() => window.__sotto.connId());
