@@ -15,7 +15,7 @@ import type { Membership, Notice } from "./membership.ts";
 import { PeoplePanel } from "./people_panel.ts";
 import { problem, type Problem } from "./problems.ts";
 import type { Source } from "./protocol.ts";
-import { nameOf, type Member, type RosterChange } from "./roster.ts";
+import { headcount, nameOf, type Member, type RosterChange } from "./roster.ts";
 import { canShare, type ScreenShare } from "./screen_share.ts";
 import { StatsPanel, type StatsSource } from "./stats_panel.ts";
 import type { Shown } from "./tile.ts";
@@ -145,7 +145,6 @@ export class RoomScreen {
     this.grid.update(members, shownOf);
     this.grid.hands(this.membership.hands);
     this.audio.show(audioTracks);
-    this.stage.classList.toggle("is-alone", members.length === 0);
     if (change.joined) this.announceJoin(change.joined);
     if (change.left) announce(`${nameOf(change.left)} left`);
     this.members = members;
@@ -312,6 +311,7 @@ export class RoomScreen {
   }
 
   private renderSummary(): void {
+    this.stage.classList.toggle("is-alone", headcount(this.members, this.membership.members) < 2);
     const { icon: name, text, state } = summarise(this.phase, this.members, this.membership);
     this.summary.dataset["state"] = state;
     if (this.summary.textContent !== text) this.summary.replaceChildren(...(name ? [icon(name)] : []), text);
@@ -342,5 +342,6 @@ function summarise(phase: CallState["phase"], members: readonly Member[], member
   if (membership.state === "out_of_sync") return { icon: "alert", text: "Out of the group", state: "mismatch" };
   const waiting = count("waiting");
   if (waiting > 0) return { icon: "key", text: `Waiting for ${waiting === 1 ? "a key" : `${waiting} keys`}`, state: "waiting" };
-  return { icon: "lock", text: members.length === 0 ? (membership.locked ? "Encrypted room, locked" : "Encrypted room") : `${members.length + 1} people, end-to-end encrypted`, state: "encrypted" };
+  const people = headcount(members, membership.members);
+  return { icon: "lock", text: people < 2 ? (membership.locked ? "Encrypted room, locked" : "Encrypted room") : `${people} people, end-to-end encrypted`, state: "encrypted" };
 }

@@ -105,6 +105,15 @@ export class Roster {
   }
 }
 
+/**
+ * headcount counts oneself as well. Who is in the group counts even if the
+ * service does not list the connection: it could keep a listener from view.
+ */
+export function headcount(members: readonly Peer[], group: readonly { connId: string; self: boolean }[]): number {
+  const unlisted = group.filter((g) => !g.self && !members.some((m) => m.connId === g.connId));
+  return 1 + members.length + unlisted.length;
+}
+
 /** hasLive says whether a person sends this source now. */
 export function hasLive(peer: Peer, source: Source): boolean {
   return peer.tracks.some((t) => t.source === source && !t.muted);
