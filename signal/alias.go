@@ -52,6 +52,10 @@ func (s *Server) alias(m *member, by *session, a *protocol.Alias) *refusal {
 	case len(a.Host) == 0 && !r.mayCommit(m):
 		return refused(protocol.CodeAliasRefused, "not a member connection")
 	}
+	most := protocol.MaxAliases
+	if len(a.Host) > 0 {
+		most = protocol.MaxHostAliases
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rooms[r.id] != r || !r.attached(m, by) {
@@ -62,7 +66,7 @@ func (s *Server) alias(m *member, by *session, a *protocol.Alias) *refusal {
 		return nil
 	case other != nil || s.recovery != nil && s.recovery.rooms[a.Room] > 0:
 		return refused(protocol.CodeAliasRefused, "the name of another room")
-	case len(r.names) >= protocol.MaxAliases:
+	case len(r.names) >= most:
 		return refused(protocol.CodeAliasRefused, "too many names")
 	}
 	s.name(r, roomName{a.Room, r.newest().ordinal + 1})
@@ -72,7 +76,7 @@ func (s *Server) alias(m *member, by *session, a *protocol.Alias) *refusal {
 // nameAgain gives a room back a name of before a restart, by which somebody
 // entered it, if nobody else has taken it meanwhile. s.mu is held.
 func (s *Server) nameAgain(r *room, id protocol.RoomID, ordinal int) {
-	if s.named(id) == nil && len(r.names) < protocol.MaxAliases {
+	if s.named(id) == nil && len(r.names) < protocol.MaxHostAliases {
 		s.name(r, roomName{id, ordinal})
 	}
 }

@@ -236,6 +236,18 @@ func TestAlias_refuses(t *testing.T) {
 		}
 		host.send(host.aliasOf(newLink(t)))
 		host.expectError(protocol.CodeAliasRefused, false)
+
+		// What members have registered does not bind the host.
+		for n := protocol.MaxAliases; n <= protocol.MaxHostAliases; n++ {
+			a := host.aliasOf(newLink(t))
+			a.Host = hostToken
+			host.send(a)
+			if n == protocol.MaxHostAliases {
+				host.expectError(protocol.CodeAliasRefused, false)
+				break
+			}
+			expect[*protocol.Done](host)
+		}
 	})
 }
 

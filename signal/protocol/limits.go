@@ -47,8 +47,11 @@ const (
 	HostTagSize   = 16
 	// TicketSize is the length in bytes of a ticket.
 	TicketSize = 32
-	// MaxAliases is how many names a room gets besides its first.
-	MaxAliases = 8
+	// MaxAliases is how many names a room gets besides its first from anybody,
+	// MaxHostAliases how many in all: the rest are the host's, which must be able
+	// to replace the link whatever members have registered.
+	MaxAliases     = 8
+	MaxHostAliases = 64
 	// MaxFile is the length in bytes of an uploaded file: 64 MiB and the
 	// overhead of its encryption.
 	MaxFile = 64<<20 + 64<<10
