@@ -183,6 +183,14 @@ func (r *Room) Group() *group.Group { return r.group }
 // Stats returns a copy of the counters.
 func (r *Room) Stats() Stats { return r.stats }
 
+// PeerState is how the frames of a connection stand.
+func (r *Room) PeerState(conn link.ConnID) State {
+	if p := r.peers[conn]; p != nil {
+		return p.state
+	}
+	return Waiting
+}
+
 // Welcome is the admission by the service: who is there, and where the group
 // stands.
 func (r *Room) Welcome(now time.Time, peers []link.ConnID, at *group.Position, out *Actions) error {

@@ -76,6 +76,13 @@ func (p *Participant) Membership() Membership {
 	return m
 }
 
+// PeerState is how the frames of another participant stand: whether they open and, if it signs its media, are its own.
+func (p *Participant) PeerState(conn protocol.ConnID) room.State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.keys.room.PeerState(link.ConnID(conn))
+}
+
 // Admitted is closed when the participant has become a member of the group for the first time: it sends and sees from then on.
 func (p *Participant) Admitted() <-chan struct{} { return p.admitted }
 
