@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"sotto/e2ee/group"
 	"sotto/e2ee/link"
@@ -110,9 +112,17 @@ func (j *joiner) Message(m group.Message) {
 	var body struct {
 		Text string `json:"text"`
 	}
-	if m.Kind == chat && json.Unmarshal(m.Body, &body) == nil {
+	if m.Kind == chat && json.Unmarshal(m.Body, &body) == nil && isText(body.Text) {
 		j.print(map[string]any{"event": "chat", "conn_id": m.Conn.String(), "text": body.Text})
 	}
+}
+
+// isText reports whether a text is as the protocol wants it. JSON escapes only
+// some of the control characters that a terminal would obey.
+func isText(text string) bool {
+	return text != "" && utf8.RuneCountInString(text) <= 4000 && !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\t'
+	})
 }
 
 // Notice tells what happened to the group.

@@ -15,7 +15,7 @@ const words: Record<Known, string> = {
 export class KnockList {
   readonly element = el("ul", { class: "knocks", "aria-label": "Waiting to come in" });
 
-  private readonly shown = new Map<string, HTMLElement>();
+  private readonly shown = new Map<string, { row: HTMLElement; known: Known }>();
   private readonly end: () => void;
   private readonly membership: Membership;
 
@@ -31,8 +31,8 @@ export class KnockList {
 
   private render(): void {
     const { knocks } = this.membership;
-    for (const [connId, row] of this.shown) {
-      if (knocks.some((k) => k.connId === connId)) continue;
+    for (const [connId, { row, known }] of this.shown) {
+      if (knocks.some((k) => k.connId === connId && k.known === known)) continue;
       row.remove();
       this.shown.delete(connId);
     }
@@ -49,7 +49,7 @@ export class KnockList {
         admit,
         refuse,
       );
-      this.shown.set(connId, row);
+      this.shown.set(connId, { row, known });
       this.element.append(row);
       announce(`${who} wants to come in`);
     }
