@@ -18,14 +18,14 @@ import (
 // comes back to one group: the same epoch, the same authenticator, everybody in it; newcomers get in.
 func TestProcesses_restartInACommitStorm(t *testing.T) {
 	s := startServices(t)
-	keys := newRoom(t)
+	keys, url := newRoom(t), s.websocket() // the same after the restart
 	var mu sync.Mutex
 	var people []*client.Participant
 	var attempts sync.WaitGroup
 	join := func() {
 		attempts.Go(func() {
 			for t.Context().Err() == nil { // who is thrown back while joining tries again, as a person would
-				p, err := joinPlain(t.Context(), s, keys)
+				p, err := joinPlain(t.Context(), url, keys)
 				if err != nil {
 					continue
 				}
@@ -78,10 +78,10 @@ func TestProcesses_restartInACommitStorm(t *testing.T) {
 	}
 }
 
-func joinPlain(ctx context.Context, s *services, keys *link.Keys) (*client.Participant, error) {
+func joinPlain(ctx context.Context, url string, keys *link.Keys) (*client.Participant, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return client.Join(ctx, client.Config{URL: s.websocket(), Keys: keys, Audio: true, AudioSlots: 9, VideoSlots: 1})
+	return client.Join(ctx, client.Config{URL: url, Keys: keys, Audio: true, AudioSlots: 9, VideoSlots: 1})
 }
 
 // oneGroup reports whether n people are members of one group in one epoch. Others may be in it: who was thrown back while

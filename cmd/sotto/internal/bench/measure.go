@@ -173,6 +173,13 @@ func (r *rig) joinAll(ctx context.Context, each int, publisher bool) error {
 				if err == nil {
 					p, err = client.Join(ctx, r.config(room, index, mux, publisher))
 				}
+				if err == nil {
+					select {
+					case <-p.Admitted():
+					case <-ctx.Done():
+						err = ctx.Err()
+					}
+				}
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				if err != nil {
