@@ -305,7 +305,7 @@ export class Participation {
     for (const m of a.messages) this.heard(m);
     if (a.state) await this.changeState(a.state);
     if (a.knocks) {
-      this.waiting = await Promise.all(a.knocks.map((k) => this.meet(k)));
+      this.waiting = await Promise.all(a.knocks.map((k) => this.look(k)));
       this.tellKnocks();
     }
     for (const { code, connId, name } of a.notices) {
@@ -369,11 +369,20 @@ export class Participation {
   }
 
   private async meet({ connId, key, name }: Pick<Person, "connId" | "key" | "name">): Promise<Acquaintance> {
+    const fingerprint = await this.fingerprint(key);
+    return { connId, name, fingerprint, known: this.people.meet(fingerprint, name, this.now) };
+  }
+
+  private async look({ connId, key, name }: Pick<Person, "connId" | "key" | "name">): Promise<Acquaintance> {
+    const fingerprint = await this.fingerprint(key);
+    return { connId, name, fingerprint, known: this.people.look(fingerprint, name) };
+  }
+
+  private async fingerprint(key: Bytes): Promise<string> {
     const text = toBase64url(key);
     const fingerprint = this.fingerprints.get(text) ?? (await fingerprintOf(key));
     this.fingerprints.set(text, fingerprint);
-    const known = this.people.meet(fingerprint, name, this.now);
-    return { connId, name, fingerprint, known };
+    return fingerprint;
   }
 
   private tellMembership(): void {

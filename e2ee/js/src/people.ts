@@ -37,13 +37,22 @@ export class People {
     const key = `${fingerprint} ${name}`;
     const said = this.said.get(key);
     if (said) return said;
+    const known = this.judge(fingerprint, name);
+    this.said.set(key, known);
+    this.remember(fingerprint, known === "name_conflict" ? "" : name, now);
+    return known;
+  }
+
+  /** Says the same of one who only knocks: nobody is known, and no name taken, by that. */
+  look(fingerprint: string, name: string): Known {
+    return this.said.get(`${fingerprint} ${name}`) ?? this.judge(fingerprint, name);
+  }
+
+  private judge(fingerprint: string, name: string): Known {
     const contact = this.contacts.get(fingerprint);
     const sameName = contact !== undefined && (name === "" || contact.names.some((n) => alike(n, name)));
-    const conflict = !sameName && name !== "" && this.nameOfAnother(fingerprint, name);
-    const known = conflict ? "name_conflict" : contact?.verified ? "verified" : contact ? "known" : "new";
-    this.said.set(key, known);
-    this.remember(fingerprint, conflict ? "" : name, now);
-    return known;
+    if (!sameName && name !== "" && this.nameOfAnother(fingerprint, name)) return "name_conflict";
+    return contact?.verified ? "verified" : contact ? "known" : "new";
   }
 
   /** The person at this device says whose key it is, or takes it back. */

@@ -14,3 +14,15 @@ test("a name that looks like one of another key is a conflict", async () => {
   assert.equal(people.meet("c", "Alicia", 3), "new");
   assert.equal(people.meet("a", "Alice", 4), "new"); // for this meeting
 });
+
+test("who only knocks is not met, and takes no name", async () => {
+  const storage = memoryStorage();
+  const people = await People.load(storage.store<Contact>("people"), true);
+  people.meet("a", "Alice", 1);
+  assert.equal(people.look("x", "Alice"), "name_conflict");
+  assert.equal(people.look("x", "Bob"), "new");
+  assert.equal(people.meet("b", "Bob", 2), "new");
+  const later = await People.load(storage.store<Contact>("people"), true);
+  assert.equal(later.look("x", "Carol"), "new");
+  assert.equal(later.look("b", "Bob"), "known");
+});
