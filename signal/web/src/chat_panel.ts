@@ -117,7 +117,9 @@ export class ChatPanel {
 
   private row(line: Line): { row: HTMLElement; state: HTMLElement | null } {
     const time = el("time", {}, line.at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
-    const who = el("p", { class: "who" }, el("strong", {}, line.connId === "" ? "You" : line.name || "Guest"), " ", time);
+    const person = this.membership.member(line.connId);
+    const conflict = person?.known === "name_conflict" && el("span", { class: "tag", title: "Another key had this name before" }, person.fingerprint);
+    const who = el("p", { class: "who" }, el("strong", { dir: "auto" }, line.connId === "" ? "You" : line.name || "Guest"), " ", conflict, conflict && " ", time);
     if (!line.file) return { row: el("li", { class: line.connId === "" ? "own" : "" }, who, el("p", { class: "text", dir: "auto" }, line.text)), state: null };
     const state = el("span", { class: "quiet" }, stateOf(line));
     const label = el("span", { class: "file-name", dir: "auto" }, line.file.name);
