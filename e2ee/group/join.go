@@ -299,13 +299,17 @@ func (g *Group) enter(now time.Time, h link.Header, data []byte, out *Actions) e
 	return nil
 }
 
+// maxEpoch is the last number that JSON and JavaScript hold exactly. No honest
+// group comes near it.
+const maxEpoch = 1<<53 - 2
+
 // checkJoined looks at a group before it is entered: the one PSK is that of the
 // own link, and whoever sent the Welcome made the commit. That every leaf is
 // acceptable, MLS has asked leafRules.
 func (g *Group) checkJoined(now time.Time, h link.Header, joined *mls.Joined) (*epoch, error) {
 	group := joined.Group
 	gi, ok := giOf(group.ID())
-	if !ok || gi != h.Group || group.Epoch() != h.Epoch {
+	if !ok || gi != h.Group || group.Epoch() != h.Epoch || h.Epoch > maxEpoch {
 		return nil, errWelcome
 	}
 	e, err := newEpoch(now, group)

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sotto/e2ee/group"
@@ -382,7 +383,10 @@ func (r *Room) rekey(out *Actions) error {
 		}
 	}
 	for _, number := range r.acts.Forget {
-		r.forget(number)
+		// An epoch of a line of the group that ended may have had the number of a new one.
+		if !slices.ContainsFunc(r.acts.Keys, func(k group.Keys) bool { return k.Epoch == number }) {
+			r.forget(number)
+		}
 	}
 	return errs
 }

@@ -329,7 +329,8 @@ export class Participation {
     for (const keys of a.keys) this.epochs.install(this.tested(keys));
     for (const epoch of a.sendEpoch) this.epochs.send(epoch);
     for (const { leaf, epoch } of a.dropped) this.epochs.remove(leaf, epoch);
-    for (const epoch of a.forget) this.epochs.forget(epoch);
+    // An epoch of a line of the group that ended may have had the number of a new one.
+    for (const epoch of a.forget) if (!a.keys.some((k) => k.epoch === epoch)) this.epochs.forget(epoch);
     if (a.keys.length > 0 || a.dropped.length > 0) this.context.release();
   }
 

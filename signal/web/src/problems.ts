@@ -54,6 +54,7 @@ const words = {
   token_wrong_room: { title: "The invitation is for another room", text: "Ask for one for this room.", action: "home" },
   room_full: { title: "The room is full", text: "Try again when somebody has left.", action: "rejoin" },
   waiting_to_be_let_in: { title: "Waiting to be let in", text: "Somebody in the room must open the door for you.", action: "none" },
+  invalid_commit: { title: "A change was refused", text: "Somebody in the call tried a change of the group that is against its rules.", action: "none" },
   out_of_sync: { title: "You fell out of the encrypted group", text: "Nothing is sent until you are back in. This happens by itself.", action: "none" },
   media_forged: { title: "Somebody in the room forges sound or pictures", text: "What came under another person's name is not what that person sent. It is hidden. Do not trust this call.", action: "none" },
   host_changed: { title: "The host has another key than last time", text: "A new device explains it, and so does an impostor. Compare the safety code with the people you know.", action: "continue" },

@@ -269,7 +269,7 @@ export class RoomScreen {
   private notice({ code, name }: Notice): void {
     switch (code) {
       case "invalid_commit":
-        announce(`${name || "Somebody"} tried a change that is against the rules; it was refused`);
+        this.show("refused", { ...problem("invalid_commit"), text: `${name || "Somebody"} in the call tried a change of the group that is against its rules. Everybody refused it.` }, "OK", () => this.show("refused", null));
         break;
       case "host_changed":
         this.show("host", problem("host_changed"), "I understand", () => this.show("host", null));
