@@ -52,7 +52,7 @@
 //
 // # What a client does with it
 //
-// Keys are installed when a commit is processed and used for sending 120 ms
+// Keys are installed when a commit is processed and used for sending 60 ms
 // later. Old epochs are forgotten after 10 s, or 2 s when somebody was removed.
 // Media is not sent after Stop until the next SendEpoch. What a removed leaf sent
 // is dropped from then on (Dropped).

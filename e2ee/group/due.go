@@ -14,7 +14,7 @@ import (
 const (
 	// The member of rank r commits rankFirst + r*rankStep after it has seen what
 	// there is to commit, unless another has done it by then.
-	rankFirst = 30 * time.Millisecond
+	rankFirst = 10 * time.Millisecond
 	rankStep  = 300 * time.Millisecond
 	// Commits that only add follow each other not before addSpacing; in a rush,
 	// when the last one added several, not before rushSpacing: what comes within

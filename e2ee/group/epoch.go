@@ -13,7 +13,7 @@ const (
 	// sendDelay is how long a sender waits before it uses a new epoch, so that
 	// receivers have its keys by then. Those who do not hold the frames until
 	// they have; a newcomer sees nothing before.
-	sendDelay = 120 * time.Millisecond
+	sendDelay = 60 * time.Millisecond
 	// oldAfterAdd and oldAfterRemove are how long an old epoch is still
 	// accepted. After a removal only frames and messages under way count.
 	oldAfterAdd    = 10 * time.Second

@@ -20,8 +20,9 @@ import { FrameHashes } from "./testhooks.ts";
 
 const statsEveryMs = 2000;
 const beatEveryMs = 1000;
-/** How long a tab that is going away may keep its room's lock. */
-const lockWaitMs = 500;
+/** How long a tab that is going away may keep its room's lock, and how long it takes to get one that is free. */
+const lockWaitMs = 150;
+const lockGrantMs = 30;
 /** Messages that may wait for WebCrypto; a service that sends more loses them. */
 const maxQueue = 4096;
 /** setTimeout takes no more than 2^31 ms. */
@@ -62,6 +63,12 @@ interface Session {
   participation: Participation | null;
   /** Gives back the room's lock. */
   unlock: () => void;
+  /** Started while the person looks at the page: it takes longer than joining may. */
+  machine: Promise<Machine>;
+  /** Who takes part; asked for as soon as that is known. */
+  identity: Promise<Identity> | null;
+  /** When it began: a tab that this one replaces has been going away since then. */
+  since: number;
 }
 
 export class Engine implements SendContext, ReceiveContext, ParticipationContext {
@@ -214,7 +221,9 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     if (!this.link) return;
     this.leave();
     const conn = random16();
-    this.session = { conn, entered: this.link, nonce: null, participation: null, unlock: () => undefined };
+    const machine = this.surroundings.machine();
+    machine.catch(() => undefined); // told when it is needed
+    this.session = { conn, entered: this.link, nonce: null, participation: null, unlock: () => undefined, machine, identity: null, since: this.now() };
     this.exhaustionTold = false;
     const { keys, secret, gen } = this.link;
     this.post({ type: "ready", roomId: keys.roomId, connId: toBase64url(conn), linkPub: toBase64url(keys.publicKey), secret, gen });
@@ -241,6 +250,7 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     const bytes = fromBase64url(nonce);
     if (!bytes || bytes.length < 16 || bytes.length > 64) throw new RangeError("nonce");
     session.nonce = bytes;
+    if (this.profile) session.identity ??= this.identityFor(session, session.entered.keys.roomId);
     const signature = await session.entered.keys.connectSignature(this.host, bytes, session.conn);
     this.post({ type: "signed", linkSig: toBase64url(signature) });
   }
@@ -251,10 +261,10 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     if (!this.profile) await this.setProfile("", true);
     const { name, people, storage } = this.profile!;
     const { keys, secret, gen } = session.entered;
-    const identity = await this.identityFor(session, keys.roomId);
+    const identity = await (session.identity ?? this.identityFor(session, keys.roomId));
     let machine: Machine;
     try {
-      machine = await this.surroundings.machine();
+      machine = await session.machine;
     } catch {
       return this.error("wasm_failed", "the WebAssembly part did not start");
     }
@@ -287,7 +297,7 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     return new Promise((resolve) => {
       const held = new Promise<void>((unlock) => (session.unlock = unlock));
       locks
-        .request(`sotto ${roomId}`, { signal: AbortSignal.timeout(lockWaitMs) }, () => {
+        .request(`sotto ${roomId}`, { signal: AbortSignal.timeout(Math.max(lockGrantMs, session.since + lockWaitMs - this.now())) }, () => {
           resolve(true);
           return held;
         })

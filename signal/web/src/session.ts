@@ -64,7 +64,7 @@ const tellAfterMs = 400;
 const mediaStableMs = 10_000;
 
 // Senders go on with a new epoch's keys so long after they have them.
-const sendersSwitchMs = 140;
+const sendersSwitchMs = 75;
 
 // Envelopes that may wait for the connection to come back.
 const maxOutbox = 256;
