@@ -51,8 +51,8 @@ func TestRoom_silentAudioTakesNoBandwidth(t *testing.T) {
 	s.want(1, 720)
 	audioFlood(w, loud, 1000, 120)
 	w.run(3 * time.Second)
-	w.room.find(3).tracks[SourceMic].streams[0].rate.now = 1e9 // as measured at last
-	w.room.find(3).tracks[SourceMic].streams[0].rate.then = 1e9
+	w.room.find(3).tracks[SourceMic].streams[0].rate.now.rate = 1e9 // as measured at last
+	w.room.find(3).tracks[SourceMic].streams[0].rate.then.rate = 1e9
 	w.run(2 * time.Second)
 	if layer := w.room.find(2).slots[0].sw.Current(); layer != 2 {
 		t.Errorf("layer %d, want 2", layer)

@@ -23,6 +23,7 @@ var paused = point{layer.Paused, layer.AllLayers}
 // rung is a layer of a track as far as choosing goes. A rate of 0 is none.
 type rung struct {
 	rate     unit.Bitrate
+	full     unit.Bitrate // when the publisher makes all its frames again
 	height   uint16
 	temporal *temporal
 }
@@ -42,6 +43,11 @@ func (t *track) ladder(s *slot) (src layer.Source, points [layer.MaxSteps]point)
 	rungs := t.rungs()
 	if st := t.svc(); st != nil && st.desc.NeedsDependencies() && s.peer.ext.DependencyDescriptor == 0 {
 		clear(rungs[1:])
+	}
+	for i := range rungs { // what is shown costs what it costs; what to rise to must still fit when a stall of the encoder ends
+		if int8(i) > s.shown() {
+			rungs[i].rate = rungs[i].full
+		}
 	}
 	if t.source == SourceScreen {
 		top := -1
@@ -122,6 +128,7 @@ func (t *track) rungs() (list [layer.MaxRungs]rung) {
 		}
 		r := &list[i]
 		r.rate = max(st.rate.rate(guessedRate[i]), unit.Kbps)
+		r.full = max(st.rate.full(guessedRate[i]), unit.Kbps)
 		r.height = st.height
 		if !known || r.height <= last {
 			// VP8 without dependency descriptor does not tell its size: go by rank, as browsers scale by two.

@@ -26,7 +26,7 @@ func (s *spatial) note(now time.Time, d *packet.Descriptor, p *packet.Packet) (c
 	if s.layers > 1 {
 		for rung := p.SID; int(rung) < s.layers; rung++ {
 			if p.Skips>>rung&1 == 0 {
-				s.rates[rung].add(now, len(p.Raw))
+				s.rates[rung].add(now, p.TS, len(p.Raw))
 			}
 		}
 	}
@@ -83,6 +83,7 @@ func (s *stream) rungs() (list [layer.MaxRungs]rung) {
 	for i := range s.spatial.layers {
 		r := &list[i]
 		r.rate = max(s.spatial.rates[i].rate(guessedRate[i]), unit.Kbps)
+		r.full = max(s.spatial.rates[i].full(guessedRate[i]), unit.Kbps)
 		if _, h, ok := s.desc.Resolution(uint8(i)); ok && h > last {
 			r.height = h
 		} else {

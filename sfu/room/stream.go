@@ -70,40 +70,79 @@ func (s *stream) pause() {
 }
 
 // meter measures a rate over windows of half a second and keeps the mean of the last two.
+//
+// An encoder that is short of processor time leaves out frames for a second or two, and its layers look cheap just then. So the
+// meter also keeps how many frames a second the publisher has shown that it can make.
 type meter struct {
 	since     time.Time
 	bytes     int
-	now, then unit.Bitrate
+	frames    int
+	ts        uint32 // of the newest packet
+	now, then sample
 	windows   uint8
+	most      float64 // frames a second, forgotten slowly
 }
 
-const meterWindow = 500 * time.Millisecond
+// sample is what one window measured.
+type sample struct {
+	rate   unit.Bitrate
+	frames float64 // a second
+}
 
-// add counts a packet and reports whether a window ended with it.
-func (m *meter) add(now time.Time, n int) (rolled bool) {
+const (
+	meterWindow = 500 * time.Millisecond
+	// fewerFrames is how fast a frame rate that is not reached any more is forgotten, a part of it for each window: a stall of
+	// two seconds costs an eighth, a camera that goes from 30 to 15 frames/s is believed after ten seconds.
+	fewerFrames = 1.0 / 32
+)
+
+// add counts a packet of the frame of time stamp ts and reports whether a window ended with it.
+func (m *meter) add(now time.Time, ts uint32, n int) (rolled bool) {
+	if ts != m.ts {
+		m.ts = ts
+		m.frames++
+	}
 	m.bytes += n
 	d := now.Sub(m.since)
 	if d < meterWindow {
 		return false
 	}
-	m.then, m.now = m.now, unit.RateOf(m.bytes, d)
-	m.since, m.bytes = now, 0
+	m.then, m.now = m.now, sample{unit.RateOf(m.bytes, d), float64(m.frames) / d.Seconds()}
+	m.since, m.bytes, m.frames = now, 0, 0
 	m.windows = min(m.windows+1, 2)
+	m.most = max(m.most*(1-fewerFrames), m.mean().frames)
 	return true
 }
 
 // resume begins a window anew after a pause, which is no rate of zero.
-func (m *meter) resume(now time.Time) { m.since, m.bytes = now, 0 }
+func (m *meter) resume(now time.Time) { m.since, m.bytes, m.frames = now, 0, 0 }
+
+// mean returns what was measured of late, while windows is not 0.
+func (m *meter) mean() sample {
+	if m.windows == 1 {
+		return m.now
+	}
+	return sample{(m.now.rate + m.then.rate) / 2, (m.now.frames + m.then.frames) / 2}
+}
 
 // rate returns the measured rate, or guess while there is none.
 func (m *meter) rate(guess unit.Bitrate) unit.Bitrate {
-	switch m.windows {
-	case 0:
+	if m.windows == 0 {
 		return guess
-	case 1:
-		return m.now
 	}
-	return (m.now + m.then) / 2
+	return m.mean().rate
+}
+
+// full returns the rate at the frame rate that the publisher has reached before, at least what rate returns.
+func (m *meter) full(guess unit.Bitrate) unit.Bitrate {
+	if m.windows == 0 {
+		return guess
+	}
+	s := m.mean()
+	if s.frames == 0 { // less than one in two windows
+		return s.rate
+	}
+	return unit.Bitrate(float64(s.rate) * (m.most / s.frames))
 }
 
 // liveness ends the live marks of a peer's streams that fell silent and reports whether there was one.

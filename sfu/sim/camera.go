@@ -43,6 +43,7 @@ type CameraPlan struct {
 type Camera struct {
 	Off  bool
 	Deaf bool // answers no key frame request
+	Keep int  // encodes one picture of so many, for want of processor time; 0 is all
 
 	w      *World
 	id     room.PeerID
@@ -126,6 +127,9 @@ func (c *Camera) listen() {
 
 func (c *Camera) capture() {
 	c.frame++
+	if c.Keep > 1 && c.frame%c.Keep != 0 {
+		return
+	}
 	for i, l := range c.layers {
 		if !c.Off && !l.stopped && c.w.now >= l.begins {
 			c.encode(i, l)

@@ -61,3 +61,8 @@ func TCP(viewer int, length time.Duration) func(*World) {
 func Stall(viewer int, length time.Duration) func(*World) {
 	return func(w *World) { w.Viewers[viewer].Link.stall(length) }
 }
+
+// Busy lets a camera encode one picture of keep only, as on a machine that has too much to do.
+func Busy(camera, keep int) func(*World) {
+	return func(w *World) { w.Cameras[camera].Keep = keep }
+}

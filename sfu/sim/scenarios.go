@@ -43,6 +43,16 @@ func LazyDip() Plan {
 	return p
 }
 
+// BusyDip is Dip with a publisher whose encoder stalls: every 4 seconds it makes a third of its frames for 1.2 seconds.
+func BusyDip() Plan {
+	p := Dip()
+	p.Name = "busydip"
+	for at := 10 * time.Second; at < p.Length; at += 4 * time.Second {
+		p.At(at, Busy(0, 3)).At(at+1200*time.Millisecond, Busy(0, 1))
+	}
+	return p
+}
+
 // RandomLoss is 5 % of independent loss on 3 Mbit/s.
 func RandomLoss() Plan { return one("loss5", time.Minute, LinkConfig{Rate: fast, Loss: 0.05}) }
 
@@ -128,7 +138,7 @@ func Grid() Plan {
 // Scenarios lists all of them.
 func Scenarios() []Plan {
 	return []Plan{
-		Free(), Steady(), Dip(), LazyDip(), SlowJoin(), RandomLoss(), BurstLoss(), Jitter(), Stalls(), Competitor(), Outage(), Variable(),
+		Free(), Steady(), Dip(), LazyDip(), BusyDip(), SlowJoin(), RandomLoss(), BurstLoss(), Jitter(), Stalls(), Competitor(), Outage(), Variable(),
 		CrossTraffic(), Fairness(), PauseResume(), Grid(),
 	}
 }
