@@ -44,10 +44,14 @@ func (e *Estimator) walk(fb *rtcp.TransportLayerCC) (newest int64) {
 		switch c := c.(type) {
 		case *rtcp.RunLengthChunk:
 			n := min(int(c.RunLength), left)
-			for range n {
-				newest = max(newest, e.status(seq, c.PacketStatusSymbol, &r))
-				seq++
+			from, to := 0, n
+			if len(r.deltas) == 0 || !hasDelta(c.PacketStatusSymbol) {
+				from, to = e.remembered(seq, n)
 			}
+			for i := from; i < to; i++ {
+				newest = max(newest, e.status(seq+uint16(i), c.PacketStatusSymbol, &r))
+			}
+			seq += uint16(n)
 			left -= n
 		case *rtcp.StatusVectorChunk:
 			for _, symbol := range c.SymbolList[:min(len(c.SymbolList), left)] {
@@ -58,6 +62,23 @@ func (e *Estimator) walk(fb *rtcp.TransportLayerCC) (newest int64) {
 		}
 	}
 	return newest
+}
+
+// hasDelta reports whether a receive time belongs to a status.
+func hasDelta(symbol uint16) bool {
+	return symbol == rtcp.TypeTCCPacketReceivedSmallDelta || symbol == rtcp.TypeTCCPacketReceivedLargeDelta
+}
+
+// remembered returns the part [from, to) of n numbers from seq on that may be in the history. The rest of a run without receive
+// times, which takes two bytes whatever its length, says nothing and costs nothing.
+func (e *Estimator) remembered(seq uint16, n int) (from, to int) {
+	size := len(e.sent)
+	at := int(seq - (e.newest - uint16(size-1))) // behind the oldest
+	if at < size {
+		return 0, min(n, size-at)
+	}
+	ahead := 1<<16 - at
+	return min(n, ahead), min(n, ahead+size)
 }
 
 // reading is the place in a feedback packet's list of receive times.
@@ -79,7 +100,7 @@ func (r *reading) next() bool {
 // status takes the status of one packet and returns when it was sent if that is news, else -1.
 func (e *Estimator) status(seq, symbol uint16, r *reading) int64 {
 	received := symbol != rtcp.TypeTCCPacketNotReceived
-	timed := received && symbol != rtcp.TypeTCCPacketReceivedWithoutDelta && r.next()
+	timed := hasDelta(symbol) && r.next()
 	s := e.slot(seq)
 	if s.seq != seq || s.state == sentUnused || s.state == sentAcked {
 		return -1

@@ -79,11 +79,12 @@ type sent struct {
 // Estimator is the path to one subscriber. Not safe for concurrent use. It allocates its history with the first packet
 // and where the rate outgrows it, and nothing else.
 type Estimator struct {
-	cfg   Config
-	epoch time.Time
-	sent  []sent
-	reach arrivals
-	model model
+	cfg    Config
+	epoch  time.Time
+	sent   []sent
+	newest uint16 // number sent last
+	reach  arrivals
+	model  model
 
 	acked ackedRate
 	delay delay
@@ -139,6 +140,7 @@ func (e *Estimator) OnSent(now time.Time, seq uint16, size int, probe uint8) {
 		at: at, seq: seq, size: uint16(min(size, 1<<16-1)), state: sentWaiting, probe: probe,
 		expect: uint16(min(e.model.add(at, size, e.est.Keep)/int64(time.Millisecond), 1<<16-1)),
 	}
+	e.newest = seq
 	e.sinceFeedback++
 	if probe != 0 {
 		e.probe.sent(s)
@@ -160,7 +162,7 @@ func (e *Estimator) remember() {
 }
 
 // OnFeedback takes a feedback packet. It reports whether the estimate changed. Whatever the packet claims, the work is
-// bounded by its 65,535 statuses, and only packets that were sent and not yet acknowledged count.
+// bounded by its length and the history, and only packets that were sent and not yet acknowledged count.
 func (e *Estimator) OnFeedback(now time.Time, fb *rtcp.TransportLayerCC) (Estimate, bool) {
 	if e.sent == nil {
 		return e.est, false

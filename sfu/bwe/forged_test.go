@@ -122,6 +122,28 @@ func TestEstimator_cannotBeTalkedUp(t *testing.T) {
 	}
 }
 
+// A run of statuses costs no more than the history is long, and none of it is missed.
+func TestEstimator_looksAtWhatItRemembers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 300 {
+		e := &Estimator{newest: uint16(rng.Uint32()), sent: make([]sent, firstHistory<<rng.IntN(3))}
+		seq, n := e.newest+uint16(rng.IntN(1<<14)-1<<13), rng.IntN(1<<13)
+		if rng.IntN(4) == 0 {
+			seq = uint16(rng.Uint32())
+		}
+		from, to := e.remembered(seq, n)
+		if from < 0 || to > n || to-from > len(e.sent) {
+			t.Fatalf("[%d, %d) of %d with a history of %d", from, to, n, len(e.sent))
+		}
+		for i := range n {
+			is := int(e.newest-(seq+uint16(i))) < len(e.sent)
+			if is != (i >= from && i < to) {
+				t.Fatalf("newest %d, history of %d, %d from %d on: [%d, %d), but %d is remembered: %v", e.newest, len(e.sent), n, seq, from, to, i, is)
+			}
+		}
+	}
+}
+
 // A gallery's feedback costs the same for each packet, and no memory.
 func TestEstimator_galleryDoesNotAllocate(t *testing.T) {
 	g := newGallery(100)
