@@ -13,9 +13,13 @@
 // the snapshot that begins Events, and ends those that nobody comes back to. A node whose beats stop for Timing.Lost is taken as
 // lost: its sessions are reported closed and its rooms are placed anew.
 //
+// A node that drains ([Drain]) says so in its stream. It gets no new room while another node is there, and its rooms move, some
+// in each beat: their sessions are reported closed with [ReasonDrained], the participants join again and are placed elsewhere.
+//
 // Subjects, NODE being the node's id and SIGNAL the id of one running Remote:
 //
 //	sotto.v1.node.NODE.{join,update,kick,leave}  requests
+//	sotto.v1.node.NODE.drain                     asks a node to be emptied
 //	sotto.v1.node.NODE.snapshot                  asks for a snapshot in the stream of SIGNAL
 //	sotto.v1.events.NODE                         the node's stream: events and beats
 //	sotto.v1.events.NODE.SIGNAL                  parts of a snapshot, between the events where it belongs

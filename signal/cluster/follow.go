@@ -19,6 +19,7 @@ type node struct {
 	number     uint64 // of the last message that was taken in
 	sessions   map[sessionKey]*session
 	known      bool // a snapshot has been taken once: its rooms are known
+	draining   bool // it is being emptied
 	heard      time.Time
 
 	sync     syncState
@@ -93,6 +94,9 @@ func (r *Remote) check(now, last time.Time) {
 		case n.sync != syncFollowing && now.Sub(n.asked) > 4*r.timing.Beat:
 			r.resync(now, n)
 		}
+		if listening && n.draining && n.sync == syncFollowing && now.After(r.movable) {
+			r.move(n)
+		}
 	}
 }
 
@@ -127,6 +131,10 @@ func (r *Remote) take(now time.Time, m *nats.Msg) {
 		r.resync(now, n)
 	}
 	n.heard = now
+	if msg.Draining && !n.draining {
+		n.draining = true
+		r.log.Info("media node drains", zap.String("node", id), zap.Int("sessions", len(n.sessions)))
+	}
 	switch {
 	case msg.Part != nil:
 		r.takePart(now, n, msg.Number, msg.Part)
@@ -164,6 +172,9 @@ func (r *Remote) takePart(now time.Time, n *node, number uint64, p *part) {
 	n.nextPart++
 	n.incoming = append(n.incoming, p.Sessions...)
 	if p.Last {
+		if now.Before(r.settled) && len(n.incoming) > 0 {
+			r.movable = now.Add(comeBack)
+		}
 		r.install(n, n.incoming)
 		n.sync, n.known, n.incoming = syncFollowing, true, nil
 	}
@@ -287,7 +298,10 @@ func (r *Remote) remove(n *node, key sessionKey, reason string) {
 
 // lose forgets a node with its sessions and rooms; r.mu is held.
 func (r *Remote) lose(n *node) {
-	for key := range maps.Clone(n.sessions) {
+	for key, s := range maps.Clone(n.sessions) {
+		if n.draining && s.placed {
+			r.cut++
+		}
 		r.remove(n, key, sfu.ReasonNodeClosed)
 	}
 	for room, p := range r.rooms {

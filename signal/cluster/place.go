@@ -93,12 +93,13 @@ func (r *Remote) waitSettled(ctx context.Context, room string) error {
 }
 
 // choose is rendezvous hashing over the live nodes: every signaling comes to the same node, and a node that comes or goes moves
-// no other room. r.mu is held.
+// no other room. A node that drains is better than none: its rooms move as soon as there is another. r.mu is held.
 func (r *Remote) choose(room string) *node {
 	var best *node
 	var most uint64
+	roomy := r.roomy() > 0
 	for _, n := range r.nodes {
-		if !n.known {
+		if !n.known || n.draining && roomy {
 			continue
 		}
 		w := weight(n.id, room)

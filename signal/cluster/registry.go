@@ -16,6 +16,7 @@ type registry struct {
 	generation string
 
 	mu       sync.Mutex
+	draining bool
 	number   uint64
 	sessions map[sessionKey]*entry
 }
@@ -117,21 +118,35 @@ func (s *sessionState) apply(e sfu.Event) {
 // tell publishes an event under the next number; r.mu is held.
 func (r *registry) tell(e *event) {
 	r.number++
-	r.publish(subjectEvents(r.node), encode(notice{Generation: r.generation, Number: r.number, Event: e}))
+	r.send(subjectEvents(r.node), notice{Event: e})
+}
+
+// send completes a message of the stream and publishes it; r.mu is held.
+func (r *registry) send(subject string, n notice) {
+	n.Generation, n.Number, n.Draining = r.generation, r.number, r.draining
+	r.publish(subject, encode(n))
 }
 
 // beat publishes the last number, so that a lost event is noticed also when no other follows.
 func (r *registry) beat() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.publish(subjectEvents(r.node), encode(notice{Generation: r.generation, Number: r.number}))
+	r.send(subjectEvents(r.node), notice{})
+}
+
+// drain publishes that the node is to be emptied, from now on with everything.
+func (r *registry) drain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	r.send(subjectEvents(r.node), notice{})
 }
 
 // bye publishes that the node stops.
 func (r *registry) bye() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.publish(subjectEvents(r.node), encode(notice{Generation: r.generation, Number: r.number, Bye: true}))
+	r.send(subjectEvents(r.node), notice{Bye: true})
 }
 
 // snapshot publishes all sessions to one signaling, in parts. No event comes between them.
@@ -141,7 +156,7 @@ func (r *registry) snapshot(signal string) {
 	p := part{}
 	size := 0
 	send := func() {
-		r.publish(subjectSnapshot(r.node, signal), encode(notice{Generation: r.generation, Number: r.number, Part: &p}))
+		r.send(subjectSnapshot(r.node, signal), notice{Part: &p})
 		p = part{Index: p.Index + 1}
 		size = 0
 	}

@@ -39,6 +39,9 @@ type Remote struct {
 	rooms   map[string]*placement
 	count   int // sessions
 	readers map[*reader]struct{}
+	movable time.Time // until then rooms stay where they are
+	moved   uint64    // participants told to leave a node that drains
+	cut     uint64    // participants that such a node still had when it ended
 }
 
 // NewRemote begins to follow the nodes that the connection reaches. Close ends it; the connection stays open.

@@ -20,6 +20,8 @@ type ServeConfig struct {
 	NodeID string
 	Media  Media
 	Timing Timing
+	// Drain empties the node when it begins; a request of an operator begins it too. Nil is such a request alone.
+	Drain *Drain
 	// Logger gets lifecycle messages without ids of rooms or peers. Nil is silent.
 	Logger *zap.Logger
 }
@@ -33,10 +35,13 @@ func Serve(ctx context.Context, nc *nats.Conn, c ServeConfig) error {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
+	if c.Drain == nil {
+		c.Drain = NewDrain()
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	n := &served{
-		ctx: ctx, cancel: cancel, node: c.NodeID, media: c.Media, timing: c.Timing.withDefaults(), log: c.Logger,
+		ctx: ctx, cancel: cancel, node: c.NodeID, media: c.Media, timing: c.Timing.withDefaults(), drain: c.Drain, log: c.Logger,
 		requests: make(chan struct{}, maxRequests),
 	}
 	// A younger node has a larger generation, so that of two with one id it knows that it is the one too many.
@@ -54,6 +59,7 @@ type served struct {
 	node     string
 	media    Media
 	timing   Timing
+	drain    *Drain
 	log      *zap.Logger
 	registry *registry
 	requests chan struct{} // holds one for each call to the media node
@@ -96,6 +102,7 @@ func (n *served) run(nc *nats.Conn) error {
 	beat := time.NewTicker(n.timing.Beat)
 	defer beat.Stop()
 	n.registry.beat()
+	drain := n.drain.Begun()
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -103,6 +110,10 @@ func (n *served) run(nc *nats.Conn) error {
 				return cause
 			}
 			return nil
+		case <-drain:
+			drain = nil
+			n.log.Info("draining")
+			n.registry.drain()
 		case <-beat.C:
 			n.registry.beat()
 		}
@@ -205,6 +216,9 @@ func (n *served) perform(ctx context.Context, operation string, r request) (answ
 	case operation == opUpdate && r.Update != nil:
 		u, err := n.media.Update(ctx, *r.Update)
 		return u.Answer, err
+	case operation == opDrain:
+		n.drain.Begin()
+		return "", nil
 	case operation == opKick:
 		return "", n.media.Kick(ctx, r.Room, r.Peer)
 	case operation == opLeave:

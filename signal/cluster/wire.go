@@ -30,6 +30,7 @@ const (
 	opKick     = "kick"
 	opLeave    = "leave"
 	opSnapshot = "snapshot"
+	opDrain    = "drain"
 )
 
 // request is every request to a node; which of the fields are set follows from the subject.
@@ -59,7 +60,8 @@ type notice struct {
 	Number     uint64 `json:"n"`
 	Event      *event `json:"event,omitempty"`
 	Part       *part  `json:"part,omitempty"`
-	Bye        bool   `json:"bye,omitempty"` // the node stops
+	Bye        bool   `json:"bye,omitempty"`      // the node stops
+	Draining   bool   `json:"draining,omitempty"` // the node takes no new rooms and wants to be rid of those it has
 }
 
 // part is a piece of a snapshot.
