@@ -38,6 +38,23 @@ type Bind interface {
 	Close() error
 }
 
+// Writer is the writing half of a Bind.
+type Writer interface {
+	// WriteBatch is that of Bind.
+	WriteBatch(runs []Run) (datagrams int, err error)
+}
+
+// writerMaker is a Bind that gives a goroutine a Writer of its own, which needs
+// no lock then.
+type writerMaker interface{ NewWriter() Writer }
+
+func writerOf(b Bind) Writer {
+	if m, ok := b.(writerMaker); ok {
+		return m.NewWriter()
+	}
+	return b
+}
+
 // Datagram is one received datagram.
 type Datagram struct {
 	Data []byte

@@ -158,7 +158,7 @@ func TestSender_takesAnErrorForWhatItIs(t *testing.T) {
 		{syscall.EPERM, false, PathSegment}, // a packet filter
 		{syscall.ENOBUFS, false, PathSegment},
 	} {
-		var s sender
+		s := sender{outlet: new(outlet)}
 		if got := s.refuse(tt.errno); got != tt.refused || s.stats().Path != tt.path {
 			t.Errorf("%v: refused %v, path %v", tt.errno, got, s.stats().Path)
 		}

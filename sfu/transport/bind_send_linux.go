@@ -2,6 +2,7 @@ package transport
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -46,15 +47,28 @@ type departure struct {
 	split bool
 }
 
-// sender is the writing half of a udpBind: one message for each run of equal
-// datagrams, all of them in one sendmmsg, without an allocation. The lock is
-// there for the handshakes' goroutines; the shard finds it free.
+// outlet is what the senders of a socket share.
+type outlet struct {
+	path  atomic.Uint32 // a SendPath
+	inet6 bool          // family of the socket
+
+	waiting  sync.Mutex // by who waits for a full buffer
+	patience time.Time  // until then it is not waited for
+
+	messages, calls, refused, waits atomic.Uint64
+}
+
+// sender is the writing half of a udpBind for one goroutine: one message for
+// each run of equal datagrams, all of them in one sendmmsg, without an
+// allocation and without a lock.
 type sender struct {
-	mu       sync.Mutex
-	path     atomic.Uint32 // a SendPath
-	inet6    bool          // family of the socket
-	refusals int           // in a row
-	patience time.Time     // until then a full buffer is not waited for
+	*outlet
+	bind     *udpBind
+	refusals int // in a row
+
+	// Made once: a closure per call would be an allocation per batch.
+	push       func(fd uintptr) bool // for RawConn.Write, which waits
+	pushNoWait func(fd uintptr)      // for RawConn.Control, which does not
 
 	headers [sendMessages]mmsghdr
 	iovecs  [sendMessages]unix.Iovec
@@ -67,17 +81,34 @@ type sender struct {
 	rest    Run   // of the run before them
 	started bool  // rest counts
 	sent    int   // datagrams of this WriteBatch
-
-	messages, calls, refused, waits atomic.Uint64
 }
 
 // init probes the kernel.
-func (s *sender) init(fd int, offload Offload) error {
+func (o *outlet) init(fd int, offload Offload) error {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
 		return err
 	}
-	s.inet6 = domain == unix.AF_INET6
+	o.inet6 = domain == unix.AF_INET6
+	path := PathSegment
+	if offload != OffloadAuto {
+		path = PathSendmmsg
+	} else if _, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT); err != nil {
+		path = PathSendmmsg
+	}
+	var none mmsghdr
+	_, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&none)), 0, 0, 0, 0)
+	if offload == OffloadOff || errno != 0 {
+		path = PathPlain
+	}
+	o.path.Store(uint32(path))
+	return nil
+}
+
+func newSender(b *udpBind) *sender {
+	s := &sender{outlet: &b.outlet, bind: b}
+	s.push = s.transmit
+	s.pushNoWait = func(fd uintptr) { s.transmit(fd) }
 	for i := range s.headers {
 		h := &s.headers[i]
 		h.Name = (*byte)(unsafe.Pointer(&s.names[i]))
@@ -87,18 +118,53 @@ func (s *sender) init(fd int, offload Offload) error {
 		c.Level, c.Type = unix.SOL_UDP, unix.UDP_SEGMENT
 		c.SetLen(unix.CmsgLen(2))
 	}
-	path := PathSegment
-	if offload != OffloadAuto {
-		path = PathSendmmsg
-	} else if _, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT); err != nil {
-		path = PathSendmmsg
+	return s
+}
+
+// WriteBatch implements Writer. Where the socket's buffer stays full for
+// fullBufferWait, the rest is dropped.
+func (s *sender) WriteBatch(runs []Run) (int, error) {
+	s.sent, s.runs = 0, runs
+	defer s.forget()
+	b := s.bind
+	for s.fill() {
+		err := b.raw.Control(s.pushNoWait)
+		if err == nil && s.at < s.n {
+			err = s.waitAndPush()
+		}
+		switch {
+		case b.closed.Load():
+			return s.sent, ErrBindClosed
+		case err != nil || s.at < s.n:
+			return s.sent, nil
+		}
 	}
-	_, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&s.headers)), 0, 0, 0, 0)
-	if offload == OffloadOff || errno != 0 {
-		path = PathPlain
+	if b.closed.Load() {
+		return s.sent, ErrBindClosed
 	}
-	s.path.Store(uint32(path))
-	return nil
+	return s.sent, nil
+}
+
+// waitAndPush is for a full buffer, which is rare enough to set a timer. After
+// a wait in vain it gives up at once for a while: a fan-out is many writes, and
+// what is received must not wait for all of them.
+func (s *sender) waitAndPush() error {
+	s.waits.Add(1)
+	s.waiting.Lock()
+	defer s.waiting.Unlock()
+	now := time.Now()
+	if now.Before(s.patience) {
+		return nil
+	}
+	conn := s.bind.conn
+	if err := conn.SetWriteDeadline(now.Add(fullBufferWait)); err != nil {
+		return err
+	}
+	err := s.bind.raw.Write(s.push)
+	if s.at < s.n {
+		s.patience = time.Now().Add(fullBufferPause)
+	}
+	return errors.Join(err, conn.SetWriteDeadline(time.Time{}))
 }
 
 // fill makes messages of what is left of the runs until the batch is full. It
@@ -272,9 +338,9 @@ func (s *sender) forget() {
 }
 
 // stats may be called from any goroutine.
-func (s *sender) stats() SocketStats {
+func (o *outlet) stats() SocketStats {
 	return SocketStats{
-		Path: SendPath(s.path.Load()), Messages: s.messages.Load(), Calls: s.calls.Load(),
-		Refused: s.refused.Load(), Waits: s.waits.Load(),
+		Path: SendPath(o.path.Load()), Messages: o.messages.Load(), Calls: o.calls.Load(),
+		Refused: o.refused.Load(), Waits: o.waits.Load(),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,11 +22,14 @@ type udpBind struct {
 	closed atomic.Bool
 
 	receiver receiver // of the reading goroutine
-	sender   sender
+	outlet   outlet
+
+	mu     sync.Mutex
+	sender *sender // of WriteBatch, for who has no Writer: the handshakes
 
 	// Made once: a closure per call would be an allocation per batch.
-	drain, push      func(fd uintptr) bool // for RawConn.Read and Write, which wait
-	peek, pushNoWait func(fd uintptr)      // for RawConn.Control, which does not
+	drain func(fd uintptr) bool // for RawConn.Read, which waits
+	peek  func(fd uintptr)      // for RawConn.Control, which does not
 }
 
 // NewUDPBind makes a Bind of conn, which it owns from then on. The kernel
@@ -43,14 +47,13 @@ func NewUDPBind(conn *net.UDPConn, offload Offload) (Bind, error) {
 	var failed error
 	if err := raw.Control(func(fd uintptr) {
 		b.receiver.init(int(fd), offload)
-		failed = b.sender.init(int(fd), offload)
+		failed = b.outlet.init(int(fd), offload)
 	}); err != nil || failed != nil {
 		return nil, errors.Join(err, failed)
 	}
 	b.drain = b.receiver.receive
 	b.peek = func(fd uintptr) { b.receiver.receive(fd) }
-	b.push = b.sender.transmit
-	b.pushNoWait = func(fd uintptr) { b.sender.transmit(fd) }
+	b.sender = newSender(b)
 	return b, nil
 }
 
@@ -108,53 +111,18 @@ func (b *udpBind) readError(err error) error {
 	return err
 }
 
-// WriteBatch implements Bind. Where the socket's buffer stays full for
-// fullBufferWait, the rest is dropped.
-func (b *udpBind) WriteBatch(runs []Run) (int, error) {
-	s := &b.sender
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sent, s.runs = 0, runs
-	defer s.forget()
-	for s.fill() {
-		err := b.raw.Control(b.pushNoWait)
-		if err == nil && s.at < s.n {
-			err = b.waitAndPush()
-		}
-		switch {
-		case b.closed.Load():
-			return s.sent, ErrBindClosed
-		case err != nil || s.at < s.n:
-			return s.sent, nil
-		}
-	}
-	if b.closed.Load() {
-		return s.sent, ErrBindClosed
-	}
-	return s.sent, nil
-}
+// NewWriter returns a Writer for one goroutine, which takes no lock.
+func (b *udpBind) NewWriter() Writer { return newSender(b) }
 
-// waitAndPush is for a full buffer, which is rare enough to set a timer. After
-// a wait in vain it gives up at once for a while: a fan-out is many writes, and
-// what is received must not wait for all of them.
-func (b *udpBind) waitAndPush() error {
-	s, now := &b.sender, time.Now()
-	s.waits.Add(1)
-	if now.Before(s.patience) {
-		return nil
-	}
-	if err := b.conn.SetWriteDeadline(now.Add(fullBufferWait)); err != nil {
-		return err
-	}
-	err := b.raw.Write(b.push)
-	if s.at < s.n {
-		s.patience = time.Now().Add(fullBufferPause)
-	}
-	return errors.Join(err, b.conn.SetWriteDeadline(time.Time{}))
+// WriteBatch implements Bind, see sender.WriteBatch.
+func (b *udpBind) WriteBatch(runs []Run) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sender.WriteBatch(runs)
 }
 
 // SocketStats returns the counters of the sending side. Any goroutine.
-func (b *udpBind) SocketStats() SocketStats { return b.sender.stats() }
+func (b *udpBind) SocketStats() SocketStats { return b.outlet.stats() }
 
 // Wake implements Bind.
 func (b *udpBind) Wake() {

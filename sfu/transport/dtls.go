@@ -38,32 +38,40 @@ func (e *Endpoint) receiveDTLS(now time.Time, d Datagram) {
 		e.drop(v.reason)
 		return
 	}
-	if s.association == nil {
-		if !v.hello {
-			e.drop(DropDTLSRecord)
-			return
-		}
-		e.startHandshake(now, s)
+	switch {
+	case s.association != nil:
+	case s.snapshot != nil && v.alert:
+		e.wake(s)
+	case s.snapshot == nil && v.hello:
+		s.hello, s.state = now, stateHandshaking
+		s.association = e.newAssociation(s.id)
+		s.association.fingerprint = s.fingerprint
+		s.association.conn.setPath(s.current())
+		e.stats.HandshakesStarted++
+		e.start(s.association)
+	default:
+		e.drop(DropDTLSRecord)
+		return
 	}
 	if !s.association.conn.deliver(d.Data) {
 		e.drop(DropDTLSQueue)
 	}
 }
 
-func (e *Endpoint) startHandshake(now time.Time, s *session) {
-	ctx, cancel := context.WithCancel(context.Background())
-	a := &association{
-		session:     s.id,
+func (e *Endpoint) newAssociation(id SessionID) *association {
+	return &association{
+		session:     id,
 		conn:        newAssociationConn(e.bind),
-		fingerprint: s.fingerprint,
 		certificate: e.certificate,
 		queue:       &e.handshakes,
 		logger:      &e.logger,
-		cancel:      cancel,
 	}
-	s.association, s.hello, s.state = a, now, stateHandshaking
-	a.conn.setPath(s.current())
-	e.stats.HandshakesStarted++
+}
+
+// start lets an association run, until its end or until it is at rest.
+func (e *Endpoint) start(a *association) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.cancel = cancel
 	e.work.Go(func() { a.run(ctx) })
 }
 
@@ -73,7 +81,11 @@ func (e *Endpoint) collectHandshakes(now time.Time) {
 		return
 	}
 	for _, r := range e.handshakes.take() {
-		s := e.session(r.session)
+		if r.snapshot != nil {
+			e.rested(r.association, r.snapshot)
+			continue
+		}
+		s := e.session(r.association.session)
 		if s == nil {
 			continue // closed meanwhile
 		}
@@ -95,11 +107,13 @@ func (e *Endpoint) collectHandshakes(now time.Time) {
 	}
 }
 
-// handshakeResult is what an association reports: keys, or its end.
+// handshakeResult is what an association reports: keys, that it is at rest, or
+// its end.
 type handshakeResult struct {
-	session SessionID
-	keys    *keys
-	reason  CloseReason
+	association *association
+	keys        *keys
+	snapshot    *dtls.State
+	reason      CloseReason
 }
 
 // handshakeQueue brings results from the goroutines of associations to the
@@ -129,52 +143,85 @@ func (q *handshakeQueue) take() []handshakeResult {
 }
 
 // association is the DTLS side of a session. It lives in a goroutine of its
-// own, with three of the library's, from the first hello to the end.
+// own, with three of the library's, from the first hello until it rests, and
+// whenever it is woken.
 type association struct {
 	session     SessionID
 	conn        *associationConn
+	snapshot    *dtls.State // of the time before it rested; nil at first
 	fingerprint Fingerprint
 	certificate *Certificate
 	queue       *handshakeQueue
 	logger      *silence
 	cancel      context.CancelFunc
 	mismatch    atomic.Bool // the peer showed another certificate
+	resting     atomic.Bool // it ends to rest
 }
 
 var errMismatch = errors.New("transport: certificate does not match the fingerprint of the offer")
 
 // run shakes hands, hands over the keys and stays for the peer's
-// retransmissions and its close_notify.
+// retransmissions and alerts.
 func (a *association) run(ctx context.Context) {
 	defer a.cancel()
-	conn, err := a.server()
-	if err != nil {
-		a.queue.put(handshakeResult{session: a.session, reason: ReasonHandshake})
-		return
+	r := handshakeResult{association: a, reason: ReasonHandshake}
+	if a.snapshot != nil {
+		r.reason = ReasonPeerClosed
 	}
+	if conn, err := a.open(); err == nil {
+		r = a.serve(ctx, conn)
+	}
+	a.queue.put(r)
+}
+
+// open makes the library's side: a new server, or a resumed one.
+func (a *association) open() (*dtls.Conn, error) {
+	if a.snapshot == nil {
+		return a.server()
+	}
+	conn, err := dtls.ResumeWithOptions(a.snapshot, a.conn, a.conn.RemoteAddr(), dtls.WithMTU(dtlsMTU), dtls.WithLoggerFactory(a.logger))
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.Handshake() // of which nothing is left to do
+}
+
+// serve returns how the association ended.
+func (a *association) serve(ctx context.Context, conn *dtls.Conn) handshakeResult {
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
 		_ = conn.Close() // writes close_notify
 	})
-	keys := a.handshake(ctx, conn)
-	if keys != nil {
-		a.queue.put(handshakeResult{session: a.session, keys: keys})
+	up := a.snapshot != nil
+	if up {
+		defer time.AfterFunc(wakeTime, a.rest).Stop()
+	} else if keys := a.handshake(ctx, conn); keys != nil {
+		up = true
+		a.queue.put(handshakeResult{association: a, keys: keys})
+	}
+	if up {
 		a.drain(conn)
+	}
+	r := handshakeResult{association: a, reason: ReasonPeerClosed}
+	switch {
+	case a.mismatch.Load():
+		r.reason = ReasonFingerprint
+	case !up:
+		r.reason = ReasonHandshake
 	}
 	if stop() {
 		_ = conn.Close()
-	} else {
-		<-closed
+		return r
 	}
-	reason := ReasonPeerClosed
-	switch {
-	case a.mismatch.Load():
-		reason = ReasonFingerprint
-	case keys == nil:
-		reason = ReasonHandshake
+	<-closed
+	if a.resting.Load() {
+		if state, ok := conn.ConnectionState(); ok {
+			state.PeerCertificates = nil // was checked
+			r.snapshot = &state
+		}
 	}
-	a.queue.put(handshakeResult{session: a.session, reason: reason})
+	return r
 }
 
 func (a *association) server() (*dtls.Conn, error) {

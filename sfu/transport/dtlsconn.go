@@ -27,6 +27,7 @@ type associationConn struct {
 	to      netip.AddrPort
 	stream  *StreamConn
 	adopted *StreamConn // to be closed with this
+	muted   bool
 	closed  bool
 }
 
@@ -61,6 +62,13 @@ func (c *associationConn) setPath(r *remote) {
 	c.to, c.stream = r.addr, r.stream
 }
 
+// mute makes all writes go nowhere from now on.
+func (c *associationConn) mute() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.muted = true
+}
+
 // ReadFrom implements net.PacketConn.
 func (c *associationConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	select {
@@ -76,9 +84,10 @@ func (c *associationConn) ReadFrom(p []byte) (int, net.Addr, error) {
 // WriteTo implements net.PacketConn; the address is ignored.
 func (c *associationConn) WriteTo(p []byte, _ net.Addr) (int, error) {
 	c.mu.Lock()
-	to, stream := c.to, c.stream
+	to, stream, muted := c.to, c.stream, c.muted
 	c.mu.Unlock()
 	switch {
+	case muted:
 	case stream != nil:
 		stream.send(p)
 	case to.IsValid():

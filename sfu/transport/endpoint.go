@@ -67,8 +67,9 @@ type Inbound struct {
 }
 
 // Endpoint is the transport of one shard. It belongs to the shard's goroutine,
-// except ServeTCP.
+// except ServeTCP; what that goroutine sends goes through the Outbox in it.
 type Endpoint struct {
+	Outbox
 	bind        Bind
 	certificate *Certificate
 	limits      Limits
@@ -84,9 +85,8 @@ type Endpoint struct {
 
 	request, response stun.Message // reused
 	header            rtp.Header   // scratch of Receive
-	sealed            rtp.Header   // scratch of SealRTP
-	out               outbox
-	reply1            [1]Run // of an answer to a check
+	outboxes          []*Outbox    // the own one and those of other goroutines
+	reply1            [1]Run       // of an answer to a check
 
 	handshakes handshakeQueue
 	streams    streamServer
@@ -115,7 +115,7 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 	}
 	e.request.Raw = make([]byte, 0, maxDatagram+64) // the integrity check writes behind the message
 	e.response.Raw = make([]byte, 0, 256)
-	e.out.init()
+	e.Outbox.init(e)
 	e.handshakes.bind = cfg.Bind
 	e.streams.init(e)
 	return e, nil
@@ -164,8 +164,8 @@ func (e *Endpoint) session(id SessionID) *session {
 	return nil
 }
 
-// Close ends a session: close_notify if there is a DTLS association, and
-// everything is freed. The association's goroutines end soon after. An id that
+// Close ends a session: close_notify if there is a DTLS association, at rest
+// or not, and everything is freed. The association's goroutines end soon after. An id that
 // is not valid any more is ignored.
 func (e *Endpoint) Close(_ time.Time, id SessionID) {
 	if s := e.session(id); s != nil {
@@ -179,6 +179,9 @@ func (e *Endpoint) remove(s *session) {
 	delete(e.ufrags, s.local.Ufrag)
 	if s.previous.Ufrag != "" {
 		delete(e.ufrags, s.previous.Ufrag)
+	}
+	if s.snapshot != nil {
+		e.wake(s)
 	}
 	if a := s.association; a != nil {
 		if s.path >= 0 && s.remotes[s.path].stream != nil {
@@ -290,6 +293,9 @@ func (e *Endpoint) drop(r DropReason) { e.stats.Drops[r]++ }
 // so that their share may be a moment old.
 func (e *Endpoint) Stats() Stats {
 	s := e.stats
+	for _, o := range e.outboxes {
+		o.addTo(&s)
+	}
 	if r, ok := e.bind.(socketReporter); ok {
 		s.Socket = r.SocketStats()
 	} else {
@@ -310,6 +316,8 @@ func (e *Endpoint) Shutdown() {
 		}
 	}
 	e.streams.shutdown()
+	e.work.Wait()
+	e.collectHandshakes(time.Time{}) // of those that were about to rest
 	e.work.Wait()
 }
 

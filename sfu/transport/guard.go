@@ -46,10 +46,10 @@ type guard struct {
 }
 
 // verdict is what the guard thinks of a datagram. hello is set when it begins
-// an acceptable ClientHello.
+// an acceptable ClientHello, alert when it has an encrypted alert.
 type verdict struct {
-	pass, hello bool
-	reason      DropReason
+	pass, hello, alert bool
+	reason             DropReason
 }
 
 // admit judges one datagram. up says that the handshake is complete.
@@ -75,6 +75,7 @@ func (g *guard) admit(b []byte, up bool) verdict {
 			if !up {
 				counted += n
 			}
+			v.alert = v.alert || kind == contentAlert
 		case epoch == 0 && kind == contentChangeCipherSpec && len(body) == 1 && body[0] == 1:
 			counted += n
 		case epoch == 0 && kind == contentHandshake:

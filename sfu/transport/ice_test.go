@@ -63,7 +63,7 @@ func (b *bench) sent() (out []Packet) {
 	}
 }
 
-func (b *bench) drops(r DropReason) uint64 { return b.e.stats.Drops[r] }
+func (b *bench) drops(r DropReason) uint64 { return b.e.Stats().Drops[r] }
 
 type setter = stun.Setter
 

@@ -38,7 +38,7 @@ func TestFlush_formsRuns(t *testing.T) {
 	b.deliver(check(cfg), client(1))
 	b.deliver(check(otherCfg), client(2))
 	keep := &keepBind{Bind: b.bind}
-	b.e.bind = keep
+	b.e.writer = keep
 	for _, test := range []struct {
 		name    string
 		lengths []int
@@ -73,7 +73,7 @@ func TestFull(t *testing.T) {
 	id, cfg := b.open()
 	b.deliver(check(cfg), client(1))
 	keep := &keepBind{Bind: b.bind}
-	b.e.bind = keep
+	b.e.writer = keep
 	for i := range 3 * maxQueuedRuns {
 		if full := i >= maxQueuedRuns; b.e.Full() != full {
 			t.Fatalf("full after %d messages: %v", i, !full)
@@ -92,7 +92,7 @@ func TestFlush_keepsBytesAndOrder(t *testing.T) {
 	id, cfg := b.open()
 	b.deliver(check(cfg), client(1))
 	keep := &keepBind{Bind: b.bind}
-	b.e.bind = keep
+	b.e.writer = keep
 	var want, got [][]byte
 	for i := range 20_000 {
 		n := 1 + r.IntN(4)*400
@@ -124,10 +124,10 @@ func TestFlush_keepsBytesAndOrder(t *testing.T) {
 	if !slices.EqualFunc(got, want, bytes.Equal) {
 		t.Fatalf("%d packets out, %d in", len(got), len(want))
 	}
-	if b.e.stats.DatagramsOut != uint64(len(want))+1 { // and one STUN answer
-		t.Fatal(b.e.stats.DatagramsOut)
+	if b.e.Stats().DatagramsOut != uint64(len(want))+1 { // and one STUN answer
+		t.Fatal(b.e.Stats().DatagramsOut)
 	}
-	if c := cap(b.e.out.slab); c != slabSize {
+	if c := cap(b.e.slab); c != slabSize {
 		t.Fatalf("slab of %d", c)
 	}
 }
@@ -140,7 +140,7 @@ func TestFlush_afterClose(t *testing.T) {
 	next, cfg := b.open()
 	b.deliver(check(cfg), client(2))
 	keep := &keepBind{Bind: b.bind}
-	b.e.bind = keep
+	b.e.writer = keep
 	b.e.Send(id, []byte("last"), 0)
 	b.e.Close(b.now, id)
 	b.e.Send(id, []byte("late"), 0)
@@ -149,7 +149,7 @@ func TestFlush_afterClose(t *testing.T) {
 		string(keep.runs[1].Data) != "x" || keep.runs[1].To != client(2) {
 		t.Fatalf("%d %v", n, keep.runs)
 	}
-	if b.e.stats.Drops[DropStaleSession] != 1 {
-		t.Fatal(b.e.stats.Drops)
+	if b.e.Stats().Drops[DropStaleSession] != 1 {
+		t.Fatal(b.e.Stats().Drops)
 	}
 }

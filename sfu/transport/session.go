@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/stun/v4"
 )
 
@@ -74,7 +75,9 @@ type session struct {
 	restarted                     time.Time
 
 	guard       guard
-	association *association
+	association *association // nil before the first hello, and at rest
+	snapshot    *dtls.State  // of an association at rest
+	settled     bool         // the peer has our last flight
 	keys        *keys
 }
 

@@ -35,7 +35,7 @@ const (
 )
 
 // keys are the SRTP contexts of a session. Outgoing RTP and RTCP have contexts
-// of their own, so that they may belong to different shards later.
+// of their own, so that they may belong to different goroutines.
 type keys struct {
 	profile          Profile
 	overhead         int // bytes that authentication adds to RTP
@@ -111,6 +111,9 @@ func (e *Endpoint) receiveSRTP(now time.Time, d Datagram) (Inbound, bool) {
 		return Inbound{}, false
 	}
 	s.heardFrom(now, r)
+	if !s.settled {
+		e.settle(s)
+	}
 	if s.state == stateSuspended && s.path >= 0 && r == &s.remotes[s.path] {
 		e.resume(s) // elsewhere only a check may choose the path
 	}
@@ -179,8 +182,8 @@ var ErrCapacity = errors.New("transport: no capacity for the authentication tag"
 // AES-GCM, which derive their nonce from it). An SSRC's first number must be
 // below 2^15, or receivers may guess the roll-over counter wrong after loss
 // (RFC 3711 3.3.1).
-func (e *Endpoint) SealRTP(id SessionID, buf []byte) (int, error) {
-	s := e.session(id)
+func (o *Outbox) SealRTP(id SessionID, buf []byte) (int, error) {
+	s := o.endpoint.session(id)
 	if s == nil || s.keys == nil {
 		return 0, ErrNotConnected
 	}
@@ -190,7 +193,7 @@ func (e *Endpoint) SealRTP(id SessionID, buf []byte) (int, error) {
 	if s.keys.sealer != nil {
 		return s.keys.sealer.seal(buf)
 	}
-	out, err := s.keys.outRTP.EncryptRTP(buf, buf, &e.sealed)
+	out, err := s.keys.outRTP.EncryptRTP(buf, buf, &o.sealed)
 	return len(out), err
 }
 

@@ -197,7 +197,7 @@ func TestPacketPath_allocatesNothing(t *testing.T) {
 		}
 		plain, seq := plainRTP(0, 6, 1000), uint16(0)
 		sink := &countBind{Bind: b.bind}
-		b.e.bind = sink
+		b.e.writer = sink
 		round := func() {
 			if _, ok := b.e.Receive(b.now, Datagram{Data: inbound[seq], From: client(1)}); !ok {
 				t.Fatal(dropNames(b.e.stats))
@@ -248,7 +248,7 @@ func BenchmarkSealAndSend(b *testing.B) {
 		b.Run(fmt.Sprint(profile), func(b *testing.B) {
 			w := newBench(b)
 			id, _ := w.connect(1, profile)
-			w.e.bind = &countBind{Bind: w.bind}
+			w.e.writer = &countBind{Bind: w.bind}
 			plain := plainRTP(0, 6, 1050)
 			b.ReportAllocs()
 			for i := range b.N {
