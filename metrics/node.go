@@ -28,6 +28,8 @@ func nodeFamilies() []family[sfu.Stats] {
 			func(s sfu.Stats) []sample { return one(float64(s.Socket.Refused)) }},
 		{desc("node_socket_waits_total", "Times that a socket's send buffer was full."), counter,
 			func(s sfu.Stats) []sample { return one(float64(s.Socket.Waits)) }},
+		{desc("node_helped_packets_total", "RTP packets that were sent by goroutines which help a shard with a large room."), counter,
+			func(s sfu.Stats) []sample { return one(float64(s.Helped)) }},
 		{desc("bytes_total", "RTP and RTCP bytes by direction (in: from publishers) and kind, without UDP and IP headers.", "direction", "kind"), counter,
 			traffic(func(t sfu.Traffic) uint64 { return t.Bytes })},
 		{desc("packets_total", "RTP and RTCP packets by direction and kind.", "direction", "kind"), counter,

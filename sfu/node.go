@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type Node struct {
 	log         *zap.Logger
 	codecs      []packet.Codec // of video, best first
 	shards      []*served
+	senders     *shard.Senders
 	draining    sync.WaitGroup // readers of the shards' notices
 	pumping     sync.WaitGroup // writers of Events channels
 	done        chan struct{}  // closed by Close
@@ -78,6 +80,7 @@ func New(cfg Config) (*Node, error) {
 		id:          transport.NewNodeID(cfg.NodeNumber, secret),
 		certificate: certificate,
 		codecs:      codecs,
+		senders:     shard.NewSenders(max(0, runtime.GOMAXPROCS(0)-len(cfg.Shards))),
 		log:         cfg.Logger,
 		done:        make(chan struct{}),
 		rooms:       map[string]*hall{},
@@ -135,7 +138,7 @@ func (n *Node) startShard(c ShardConfig) (_ *served, err error) {
 	}
 	cfg := shard.Config{
 		TCP: c.TCP, Certificate: n.certificate, Sessions: n.limits.Peers, Inbox: n.limits.Inbox,
-		Logger: n.log.Named("shard"),
+		Senders: n.senders, Logger: n.log.Named("shard"),
 	}
 	_, _ = rand.Read(cfg.Seed[:])
 	offload, err := transport.ParseOffload(c.Offload)
@@ -183,6 +186,7 @@ func (n *Node) shutdown() {
 	for _, s := range n.shards {
 		s.Close()
 	}
+	n.senders.Close()
 	n.draining.Wait()
 	close(n.done)
 	n.pumping.Wait()

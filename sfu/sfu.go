@@ -17,7 +17,8 @@ import (
 
 // Config says where a node listens and how much it admits.
 type Config struct {
-	// Shards lists the sockets, one shard goroutine for each; at least one.
+	// Shards lists the sockets, one shard goroutine for each; at least one. What GOMAXPROCS has beyond them are senders, which
+	// help with the packets of large rooms.
 	Shards []ShardConfig
 	// NodeNumber and NodeSecret make the first part of every ICE user name fragment of this node, so that a packet front that
 	// shares the secret can route by it. An empty secret draws a random one, which is right without a front.
@@ -233,6 +234,7 @@ type Stats struct {
 
 	SocketPaths map[string]uint64 // shards by the way their datagrams take into the kernel, now
 	Socket      SocketStats
+	Helped      uint64 // packets out that were sealed and written by senders, not by their shard
 }
 
 // SocketStats counts what the shards handed to the kernel. Packets per message say how well runs form, messages per call how

@@ -68,6 +68,7 @@ func (st *Stats) add(s *shard.Stats) {
 	st.LayerSwitches += s.Room.LayerSwitches
 	st.PeerFaults += s.Faults
 	st.EventsCoalesced += s.NoticesMerged
+	st.Helped += s.Helped
 	st.SocketPaths[s.Transport.Socket.Path.String()]++
 	st.Socket.Messages += s.Transport.Socket.Messages
 	st.Socket.Calls += s.Transport.Socket.Calls

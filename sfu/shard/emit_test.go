@@ -150,13 +150,14 @@ func TestJoin_mergesStreamsAndKeepsTheirOrder(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &Shard{plans: make([]plan, len(tt.sends))}
+			l := &lane{shard: s}
 			for i, in := range tt.sends {
 				out := &room.Send{Kind: room.Video, Outgoing: packet.Outgoing{Packet: &packet.Packet{}, SSRC: in.ssrc, RTX: in.rigid}}
 				s.plans[i].size = in.size
-				s.join(int32(i+1), out)
+				l.join(int32(i+1), out)
 			}
 			var got [][]int
-			for _, r := range s.runs {
+			for _, r := range l.runs {
 				var list []int
 				for at := r.first; at != 0; at = s.plans[at-1].next {
 					list = append(list, int(at-1))

@@ -89,13 +89,16 @@ func TestShard_forwardsWithoutAllocation(t *testing.T) {
 		ssrc    uint32
 		pt      uint8
 		payload func(int) []byte
+		senders int
 	}{
-		{"audio", micSSRC, opusPT, opusPayload},
-		{"video", cameraSSRC, vp8PT, vp8Payload(1100)},
+		{"audio", micSSRC, opusPT, opusPayload, 0},
+		{"video", cameraSSRC, vp8PT, vp8Payload(1100), 0},
+		{"video with senders", cameraSSRC, vp8PT, vp8Payload(1100), 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newRigWith(t, tt.senders)
+			r.wire.yields = true
 			publisher, _ := audience(r, subscribers)
 			src := &source{r: r, from: publisher, buf: make([]byte, 0, 2048),
 				list: sealedStream(t, publisher, tt.ssrc, tt.pt, warm+measured, tt.payload)}
@@ -128,6 +131,9 @@ func TestShard_forwardsWithoutAllocation(t *testing.T) {
 			}
 			if r.counters.faults != 0 {
 				t.Errorf("faults %d", r.counters.faults)
+			}
+			if helped := r.helped(); helped > 0 != (tt.senders > 0) {
+				t.Errorf("%d packets were sent by %d senders", helped, tt.senders)
 			}
 		})
 	}

@@ -32,7 +32,8 @@ type peer struct {
 	wishes   []Wish
 	muted    [room.MaxSources]bool
 	rtcp     []rtcp.Packet // of this round
-	first    int32         // of this round's plans
+	turn     int           // the batch that first and last belong to
+	first    int32         // of its plans
 	last     int32
 	feedback allowance // of its RTCP
 }

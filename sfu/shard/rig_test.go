@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,7 @@ type wire struct {
 	sent     atomic.Int64
 	woken    chan struct{}
 	onward   func([]transport.Run) (int, error) // while counting; nil = nowhere
+	yields   bool                               // a write lets other goroutines go first, as if it took long
 }
 
 type mailbox struct{ dtls, media chan []byte }
@@ -57,6 +59,9 @@ func (m mailbox) put(d []byte) {
 func (w *wire) ReadBatch([]transport.Datagram, time.Time) (int, error) { return 0, nil }
 
 func (w *wire) WriteBatch(runs []transport.Run) (int, error) {
+	if w.yields {
+		runtime.Gosched()
+	}
 	if w.onward != nil && w.counting.Load() {
 		n, err := w.onward(runs)
 		w.sent.Add(int64(n))
@@ -93,15 +98,27 @@ func (w *wire) Close() error              { return nil }
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
+	return newRigWith(t, 0)
+}
+
+// newRigWith makes a rig whose shard calls so many senders whenever two peers have something to get.
+func newRigWith(t testing.TB, senders int) *rig {
+	t.Helper()
+	var helpers *Senders
+	if senders > 0 {
+		helpers = NewSenders(senders)
+		t.Cleanup(helpers.Close)
+	}
 	certificate, err := transport.NewCertificate(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &wire{up: make(chan transport.Datagram, 64), woken: make(chan struct{}, 1)}
-	s, err := prepare(Config{Bind: w, Certificate: certificate, Sessions: 256, Inbox: 16})
+	s, err := prepare(Config{Bind: w, Certificate: certificate, Sessions: 256, Inbox: 16, Senders: helpers})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.worthASender = 1
 	now := time.Now()
 	s.nextSnapshot = now.Add(time.Hour)
 	r := &rig{TB: t, Shard: s, wire: w, now: now}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 	"go.uber.org/zap"
 
 	"sotto/sfu/packet"
@@ -41,8 +40,9 @@ type Config struct {
 	Bind        transport.Bind // owned by the shard from New on
 	TCP         net.Listener   // ICE-TCP; nil = none; owned by the shard
 	Certificate *transport.Certificate
-	Sessions    int // cap of sessions
-	Inbox       int // cap of waiting commands
+	Sessions    int      // cap of sessions
+	Inbox       int      // cap of waiting commands
+	Senders     *Senders // that help with large fan-outs; nil = none. To be closed after the shard
 	// Seed makes the rooms' first sequence numbers and timestamps. Draw it from crypto/rand.
 	Seed   [32]byte
 	Logger *zap.Logger // lifecycle only; nil = silent
@@ -59,8 +59,11 @@ type Shard struct {
 	snapshot atomic.Pointer[Stats]
 	stopped  chan struct{} // closed when the goroutine is gone
 	serving  sync.WaitGroup
+	senders  *Senders
 
-	// All below belongs to the goroutine.
+	worthASender int // packets for each of senders that is called
+
+	// All below belongs to the goroutine, but what fork says.
 	random    *rand.ChaCha8
 	bySession []*peer            // by SessionID.Index
 	byID      []*peer            // by room.PeerID; nil = free
@@ -75,17 +78,16 @@ type Shard struct {
 
 	datagrams [readBatch]transport.Datagram
 	packet    packet.Packet
-	header    rtp.Header
 	batch     room.Batch
 	feedback  []rtcp.Packet // scratch of receiveRTCP
 	plans     []plan        // of the batch's sends
 	addressed []*peer       // those with sends, in the order of their first
-	turn      int           // whose turn it is to be the first
-	runs      []run         // of one peer
-	sounds    []int32       // plans of its audio
-	rtcpTo    []*peer       // peers with RTCP in this round
+	turn      int           // counts the batches; whose turn it is to be the first
+	own       lane
+	lanes     []*lane // of senders
+	fork      fork
+	rtcpTo    []*peer // peers with RTCP in this round
 	events    []transport.Event
-	latency   latencyMeter
 	counters  counters
 	closedRun room.Stats // counters of rooms that are gone
 
@@ -131,6 +133,8 @@ func prepare(cfg Config) (*Shard, error) {
 		tcp:      cfg.TCP,
 		log:      cfg.Logger,
 		notices:  NewQueue[NoticeKey, Notice](),
+		senders:  cfg.Senders,
+		fork:     fork{done: make(chan struct{}, 1)},
 		stopped:  make(chan struct{}),
 		random:   rand.NewChaCha8(cfg.Seed),
 		byKey:    map[uint64]*peer{},
@@ -139,6 +143,8 @@ func prepare(cfg Config) (*Shard, error) {
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
+	s.worthASender = worthASender
+	s.own = lane{shard: s, out: &endpoint.Outbox}
 	s.inbox.limit = cfg.Inbox
 	s.snapshot.Store(&Stats{})
 	return s, nil

@@ -72,6 +72,7 @@ type Stats struct {
 	Faults          uint64      // panics caught
 	ICE, DTLS       room.Spread // of joins: session opened to first connectivity check, and from there to keys
 	NoticesMerged   uint64
+	Helped          uint64 // packets that Senders sealed
 }
 
 // Stats returns the last snapshot, at most about a second old. Do(Sync) makes a new one.
@@ -88,11 +89,15 @@ func (s *Shard) publish() {
 		Drops:         s.counters.drops,
 		RTCPIn:        s.counters.rtcpIn,
 		RTCPOut:       s.counters.rtcpOut,
-		Latency:       s.latency.totals,
 		Faults:        s.counters.faults,
 		ICE:           s.counters.ice,
 		DTLS:          s.counters.dtls,
 		NoticesMerged: s.notices.Merged(),
+	}
+	s.own.addTo(st)
+	for _, l := range s.lanes {
+		l.addTo(st)
+		st.Helped += l.packets
 	}
 	for _, h := range s.active {
 		addRoom(&st.Room, h.room.Stats())
@@ -103,6 +108,21 @@ func (s *Shard) publish() {
 		}
 	}
 	s.snapshot.Store(st)
+}
+
+// addTo adds what a lane counted.
+func (l *lane) addTo(st *Stats) {
+	st.Faults += l.faults
+	for i, n := range l.drops {
+		st.Drops[i] += n
+	}
+	for k := range l.latency.totals {
+		from, to := &l.latency.totals[k], &st.Latency[k]
+		to.Sum += from.Sum
+		for i, n := range from.Counts {
+			to.Counts[i] += n
+		}
+	}
 }
 
 // addRoom adds the counters of a room to sum; the gauges of an empty room are zero.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -95,6 +96,38 @@ func TestUDPBind_fansOut(t *testing.T) {
 			}
 			for _, b := range far {
 				collect(t, b, 2*rounds, 300)
+			}
+		})
+	}
+}
+
+// Several writers of one socket, and who has none, write at the same time; what each writes arrives in its order.
+func TestUDPBind_writersShareASocket(t *testing.T) {
+	const rounds, packets = 40, 3
+	for o := OffloadAuto; o <= OffloadOff; o++ {
+		t.Run(o.String(), func(t *testing.T) {
+			near := udpBindOf(t, o)
+			writers := []Writer{near, near.NewWriter(), near.NewWriter()}
+			var far []*udpBind
+			var all sync.WaitGroup
+			for _, w := range writers {
+				to := udpBindOf(t, o)
+				far = append(far, to)
+				all.Go(func() {
+					for i := range rounds {
+						n, err := w.WriteBatch([]Run{{Data: numbered(i*packets, packets, 500), Segment: 500, To: to.LocalAddr()}})
+						if n != packets || err != nil {
+							t.Errorf("n=%d err=%v", n, err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			for _, b := range far {
+				collect(t, b, rounds*packets, 500)
+			}
+			if s := near.SocketStats(); s.Messages < rounds*uint64(len(writers)) {
+				t.Errorf("%+v", s)
 			}
 		})
 	}

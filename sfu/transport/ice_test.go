@@ -24,7 +24,7 @@ func newBench(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, bind: NewChanBind(netip.MustParseAddrPort("192.0.2.1:3478"), 64), now: time.Unix(1_700_000_000, 0)}
+	b := &bench{t: t, bind: NewChanBind(netip.MustParseAddrPort("192.0.2.1:3478"), 2048), now: time.Unix(1_700_000_000, 0)}
 	if b.e, err = NewEndpoint(Config{Bind: b.bind, Certificate: certificate, Limits: Limits{Sessions: 8}}); err != nil {
 		t.Fatal(err)
 	}

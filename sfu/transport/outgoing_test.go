@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -151,5 +153,47 @@ func TestFlush_afterClose(t *testing.T) {
 	}
 	if b.e.Stats().Drops[DropStaleSession] != 1 {
 		t.Fatal(b.e.Stats().Drops)
+	}
+}
+
+// Outboxes of other goroutines send through the same bind, and what they count is the endpoint's.
+func TestOutbox_severalAtOnce(t *testing.T) {
+	const packets = 500
+	b := newBench(t)
+	boxes := []*Outbox{&b.e.Outbox, b.e.NewOutbox(), b.e.NewOutbox()}
+	ids := make([]SessionID, len(boxes))
+	for i := range ids {
+		id, cfg := b.open()
+		b.deliver(check(cfg), client(1+i))
+		ids[i] = id
+	}
+	before := b.e.Stats()
+	var all sync.WaitGroup
+	for i, o := range boxes {
+		all.Go(func() {
+			for k := range packets {
+				o.Send(ids[i], append(o.Slab(4), byte(i), byte(k>>8), byte(k)), 0)
+				if k%(7+i) == 0 {
+					o.Flush()
+				}
+			}
+			o.Send(0, []byte("nobody"), 0)
+			o.Flush()
+		})
+	}
+	all.Wait()
+	next := map[netip.AddrPort]int{}
+	for range len(boxes) * packets {
+		p := <-b.bind.Sent()
+		i := int(p.Data[0])
+		if k := int(p.Data[1])<<8 | int(p.Data[2]); p.To != client(1+i) || k != next[p.To] {
+			t.Fatalf("packet %d of outbox %d after %d", k, i, next[p.To])
+		}
+		next[p.To]++
+	}
+	after := b.e.Stats()
+	if n := after.DatagramsOut - before.DatagramsOut; n != uint64(len(boxes)*packets) || after.Drops[DropStaleSession] != uint64(len(boxes)) ||
+		after.BytesOut-before.BytesOut != 3*n {
+		t.Fatalf("%+v", after)
 	}
 }
