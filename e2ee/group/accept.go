@@ -26,6 +26,8 @@ var (
 	errPSK         = errors.New("group: an Add needs the link's PSK, once, and nothing else does")
 	errTooMany     = errors.New("group: too many members")
 	errSame        = errors.New("group: the connection is a member already")
+	errAbsent      = errors.New("group: the connection to be added is not in the room")
+	errOlder       = errors.New("group: a key package of before")
 	errHostOnly    = errors.New("group: change reserved for the host")
 	errLocked      = errors.New("group: the room is locked")
 	errRemove      = errors.New("group: no ground for a removal")
@@ -82,11 +84,22 @@ type proposed struct {
 	changes   []mls.Change
 }
 
+// presence says whether a connection is in the room at a place of the service's
+// order.
+type presence uint8
+
+const (
+	absent presence = iota
+	present
+	// uncertain counts for whoever made the commit: it may have been in the room,
+	// or not.
+	uncertain
+)
+
 // acceptable reports why a commit that follows RFC 9420 is refused all the
 // same. It is a pure function of the group before the commit and of who is in
-// the room at that point of the service's order, so that honest members agree;
-// gone tells whether a connection is not in the room.
-func acceptable(before *mls.Group, gone func(link.ConnID) bool, p proposed) error {
+// the room at that point of the service's order, so that honest members agree.
+func acceptable(before *mls.Group, there func(link.ConnID) presence, p proposed) error {
 	if p.byRef {
 		return errByReference
 	}
@@ -103,7 +116,7 @@ func acceptable(before *mls.Group, gone func(link.ConnID) bool, p proposed) erro
 		return errProposal
 	}
 	host := isHost(before.ID(), by.SignatureKey)
-	if err := s.checkAdds(before, rules, host); err != nil {
+	if err := s.checkAdds(before, there, rules, host); err != nil {
 		return err
 	}
 	for _, l := range s.removes {
@@ -112,7 +125,7 @@ func acceptable(before *mls.Group, gone func(link.ConnID) bool, p proposed) erro
 		if err != nil {
 			return err
 		}
-		if !host && !gone(c.Conn) && !s.adds(leaf.SignatureKey) {
+		if !host && there(c.Conn) == present && !s.adds(leaf.SignatureKey) {
 			return errRemove
 		}
 	}
@@ -150,9 +163,11 @@ func (s *sorted) adds(key []byte) bool {
 	return slices.ContainsFunc(s.added, func(kp *mls.KeyPackage) bool { return bytes.Equal(kp.Leaf.SignatureKey, key) })
 }
 
-// checkAdds: whoever enters holds the link, is in the tree once, and is let in
-// by the right person. Keys are unique by RFC 9420 7.3.
-func (s *sorted) checkAdds(before *mls.Group, rules policy, host bool) error {
+// checkAdds: whoever enters holds the link, is in the room, is in the tree once,
+// and is let in by the right person. Keys are unique by RFC 9420 7.3. A key
+// package of a connection that is over, or one older than that by which the
+// connection is in the tree, would throw its owner out, who cannot use it.
+func (s *sorted) checkAdds(before *mls.Group, there func(link.ConnID) presence, rules policy, host bool) error {
 	if len(s.added) == 0 {
 		if len(s.psks) != 0 {
 			return errPSK
@@ -166,7 +181,8 @@ func (s *sorted) checkAdds(before *mls.Group, rules policy, host bool) error {
 		return errTooMany
 	}
 	conns := make(map[link.ConnID]bool)
-	keys := make(map[[32]byte]bool) // of those who are replaced
+	keys := make(map[[32]byte]bool)         // of those who are replaced
+	serials := make(map[link.ConnID]uint32) // of their key packages
 	for l, leaf := range before.Tree().Leaves() {
 		c, err := leafCredential(leaf)
 		if err != nil {
@@ -174,6 +190,7 @@ func (s *sorted) checkAdds(before *mls.Group, rules policy, host bool) error {
 		}
 		if slices.Contains(s.removes, l) {
 			keys[[32]byte(leaf.SignatureKey)] = true
+			serials[c.Conn] = c.Serial
 		} else {
 			conns[c.Conn] = true
 		}
@@ -187,6 +204,12 @@ func (s *sorted) checkAdds(before *mls.Group, rules policy, host bool) error {
 			return errSame
 		}
 		conns[c.Conn] = true
+		if there(c.Conn) == absent {
+			return errAbsent
+		}
+		if serial, again := serials[c.Conn]; again && c.Serial <= serial {
+			return errOlder
+		}
 		if rules.Locked && !host && !keys[[32]byte(kp.Leaf.SignatureKey)] {
 			return errLocked
 		}

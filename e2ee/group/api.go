@@ -67,6 +67,8 @@ type Person struct {
 	Name string // "" if it has none
 	Host bool
 	Key  [32]byte // signature key: what the person is known by
+
+	serial uint32 // of the key package by which it was added
 }
 
 // Leaf binds a place in the tree to a connection.

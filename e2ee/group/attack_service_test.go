@@ -20,9 +20,10 @@ func TestAttack10_commitsDroppedReorderedDuplicated(t *testing.T) {
 		all := w.room(4)
 		victim := all[2]
 		w.service.filter = func(to *client, h link.Header) bool { return to != victim || h.Type != link.TypeCommit }
+		victim.mute = func(h link.Header) bool { return h.Type == link.TypeCommit } // it would notice at once
 		all = append(all, w.join("E"))
 		w.run(time.Second)
-		w.service.filter = nil
+		w.service.filter, victim.mute = nil, nil
 		if victim.g.Epoch() == all[0].g.Epoch() {
 			t.Fatal("the commit was not withheld")
 		}

@@ -57,7 +57,7 @@ func (g *Group) commit(now time.Time, out *Actions) {
 			p.changes = append(p.changes, mls.Change{Proposal: proposal, Sender: e.group.Own()})
 		}
 		own := proposed{committer: e.group.Own(), conn: g.cfg.Conn, changes: p.changes}
-		if acceptable(e.group, g.gone, own) != nil {
+		if acceptable(e.group, g.presence(slot), own) != nil {
 			g.commits.refuse(now) // somebody came back meanwhile
 			return
 		}
@@ -169,7 +169,7 @@ func (g *Group) process(now time.Time, h link.Header, message []byte, out *Actio
 		return errProposal
 	}
 	c := received.Commit
-	err = acceptable(g.cur.group, g.gone, proposed{committer: received.Sender, conn: h.From, byRef: c.ByRef, changes: c.Changes})
+	err = acceptable(g.cur.group, g.presence(h.Slot), proposed{committer: received.Sender, conn: h.From, byRef: c.ByRef, changes: c.Changes})
 	if err != nil {
 		if received.Group != nil {
 			received.Group.Erase()
@@ -237,6 +237,11 @@ func (g *Group) echo(now time.Time, h link.Header, data []byte, out *Actions) er
 	}
 	g.pending = nil
 	g.at.Slot = h.Slot + 1
+	own := proposed{committer: g.cur.group.Own(), conn: g.cfg.Conn, changes: p.changes}
+	if acceptable(g.cur.group, g.presence(h.Slot), own) != nil {
+		g.stats.CommitsRefused++ // by everybody else as well: somebody came back before it
+		return ErrEnvelope
+	}
 	g.stats.CommitsMade++
 	g.wishes.done(p.changes, g.cur)
 	if len(sortChanges(p.changes).added) == 0 || now.Sub(g.lastPath) >= pathEvery {
@@ -257,13 +262,13 @@ func (g *Group) removed(now time.Time, by mls.LeafIndex, changes []mls.Change, o
 		case err == nil && c.Conn == g.cfg.Conn:
 			g.lose(now, out) // added again: the Welcome comes next
 			return
-		case err == nil && g.roster[c.Conn]:
+		case err == nil && g.roster[c.Conn] && !g.earlier[c.Conn]:
 			out.Notices = append(out.Notices, Notice{Code: NoticeDuplicateIdentity, Conn: g.cfg.Conn, Name: g.cfg.Name})
 			g.end(out)
 			return
 		}
-		// Nobody is there under the own key: a member has added a key package of a
-		// participation that is over. That is no reason to leave.
+		// Nobody has come under the own key since: a member has added a key package
+		// of the participation before. That is no reason to leave.
 	}
 	if len(s.contexts) == 1 && isHost(g.cur.group.ID(), g.cur.group.Leaf(by).SignatureKey) {
 		if rules, err := policyOf(s.contexts[0]); err == nil && rules.gen != g.cur.policy.gen {
@@ -277,6 +282,19 @@ func (g *Group) removed(now time.Time, by mls.LeafIndex, changes []mls.Change, o
 	g.distrust(now, behind, out)
 }
 
-// gone reports whether a connection is not in the room. Of this client only the
-// others can say that.
-func (g *Group) gone(conn link.ConnID) bool { return !g.roster[conn] }
+// presence tells who is in the room at the place of the commit for a slot. It is
+// not certain of this client, which only the others see; of commits that were
+// missed and are replayed, since the roster is of now; and of who has left after
+// the commit before, as those may do whom a committer has just added: others who
+// enter with them are not to suffer for it.
+func (g *Group) presence(slot uint64) func(link.ConnID) presence {
+	return func(conn link.ConnID) presence {
+		switch {
+		case g.roster[conn]:
+			return present
+		case conn == g.cfg.Conn, slot < g.missed, g.leftAt == slot && g.left[conn]:
+			return uncertain
+		}
+		return absent
+	}
+}

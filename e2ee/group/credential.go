@@ -28,11 +28,14 @@ const (
 // Credential is what a member says of itself, covered by the signature of its
 // leaf. On the wire, in the identity of an MLS basic credential:
 //
-//	u8 version = 1 || opaque name<V> (0..64 bytes) || u8 role || opaque conn_id[16]
+//	u8 version = 1 || opaque name<V> (0..64 bytes) || u8 role || opaque conn_id[16] || u32 serial
 type Credential struct {
 	Name string
 	Role Role
 	Conn link.ConnID
+	// Serial numbers the key packages of a connection, from 1; 0 is the leaf of
+	// who founds a group. It says which of two is the newer one.
+	Serial uint32
 }
 
 // Reasons to refuse a credential or a policy.
@@ -53,7 +56,8 @@ func (c Credential) Append(dst []byte) []byte {
 	}
 	dst = append(dst, c.Name...)
 	dst = append(dst, byte(c.Role))
-	return append(dst, c.Conn[:]...)
+	dst = append(dst, c.Conn[:]...)
+	return binary.BigEndian.AppendUint32(dst, c.Serial)
 }
 
 // ParseCredential reads a credential; there is one encoding of each.
@@ -68,10 +72,11 @@ func ParseCredential(b []byte) (c Credential, err error) {
 			return c, errCredential
 		}
 	}
-	if n > maxName || len(rest) != n+1+len(c.Conn) {
+	if n > maxName || len(rest) != n+1+len(c.Conn)+4 {
 		return c, errCredential
 	}
-	c.Name, c.Role, c.Conn = string(rest[:n]), Role(rest[n]), link.ConnID(rest[n+1:])
+	c.Name, c.Role, rest = string(rest[:n]), Role(rest[n]), rest[n+1:]
+	c.Conn, c.Serial = link.ConnID(rest), binary.BigEndian.Uint32(rest[len(c.Conn):])
 	if c.Name != "" && !AcceptName(c.Name) || c.Role > RoleHost || c.Conn == (link.ConnID{}) {
 		return Credential{}, errCredential
 	}

@@ -27,8 +27,10 @@
 // group before the commit and of who is in the room at that point of the order
 // (acceptable), so that honest members agree.
 //
-//   - Add: with the pre-shared key of the current link, exactly once. In a locked
-//     room only the host adds others than those who come back with their own key.
+//   - Add: with the pre-shared key of the current link, exactly once; of somebody
+//     who is in the room, and of a newer key package than the one by which that
+//     connection is in the tree. In a locked room only the host adds others than
+//     those who come back with their own key.
 //   - Remove: by the host; or of a connection that is not in the room; or to add
 //     the same key anew.
 //   - Policy and link generation: by the host. The host is the holder of the key

@@ -58,7 +58,7 @@ func newEpoch(now time.Time, group *mls.Group) (*epoch, error) {
 		}
 		e.people = append(e.people, Person{
 			Conn: c.Conn, Leaf: uint8(l), Name: c.Name,
-			Host: isHost(group.ID(), leaf.SignatureKey), Key: [32]byte(leaf.SignatureKey),
+			Host: isHost(group.ID(), leaf.SignatureKey), Key: [32]byte(leaf.SignatureKey), serial: c.Serial,
 		})
 	}
 	return e, nil

@@ -12,7 +12,7 @@ import (
 
 func TestCredential_roundTrip(t *testing.T) {
 	for n := range maxName + 1 {
-		want := Credential{Name: strings.Repeat("n", n), Role: RoleHost, Conn: link.ConnID{1, 2, 3}}
+		want := Credential{Name: strings.Repeat("n", n), Role: RoleHost, Conn: link.ConnID{1, 2, 3}, Serial: 1<<32 - 1}
 		got, err := ParseCredential(want.Append(nil))
 		if err != nil || got != want {
 			t.Errorf("name of %d bytes: %+v, %v", n, got, err)

@@ -46,8 +46,12 @@ type Group struct {
 	unsettled   bool      // the service has been restarted and does not know its groups yet
 	unsettledAt time.Time
 	roster      map[link.ConnID]bool // others who are in the room
+	earlier     map[link.ConnID]bool // of them, who were before this client
 	awaited     map[link.ConnID]bool // not back yet since the service was restarted
 	departed    recent               // connections seen to leave
+	left        map[link.ConnID]bool // of them, those since the commit for slot leftAt-1
+	leftAt      uint64
+	missed      uint64 // commits for slots before it are of a time of which the roster is not known
 
 	grouped bool     // the room has a group
 	at      Position // of the room, if grouped; Slot counts what was received
@@ -65,6 +69,7 @@ type Group struct {
 	invitedAt time.Time         // when the last one was posted
 	inviteAt  time.Time         // when to post the next one
 	inviteNum int
+	serial    uint32 // of the last one
 
 	newcomers []*newcomer // by arrival
 	refused   map[link.ConnID]bool
@@ -113,6 +118,7 @@ func New(cfg Config) (*Group, error) {
 		openers:  make(map[openerKey]*link.Opener),
 		roster:   make(map[link.ConnID]bool),
 		awaited:  make(map[link.ConnID]bool),
+		left:     make(map[link.ConnID]bool),
 		departed: newRecent(maxUsed),
 		refused:  make(map[link.ConnID]bool),
 		used:     newRecent(maxUsed),
@@ -213,8 +219,9 @@ func (s linkPSK) PSK(id mls.PSKID) (secret []byte, ok bool) {
 	return secret, err == nil
 }
 
-// member is what this client says of itself.
-func (g *Group) member(now time.Time, role Role) mls.Member {
+// member is what this client says of itself, in the key package of that number
+// or, with 0, as a founder.
+func (g *Group) member(now time.Time, role Role, serial uint32) mls.Member {
 	// The clocks of members may differ by days, and nobody refuses a key package
 	// for its time alone: the service relays it once, in a room's lifetime.
 	const day = 24 * 3600
@@ -222,7 +229,7 @@ func (g *Group) member(now time.Time, role Role) mls.Member {
 	return mls.Member{
 		Suite:        suite,
 		SignatureKey: g.cfg.Identity,
-		Credential:   mls.BasicCredential(Credential{Name: g.cfg.Name, Role: role, Conn: g.cfg.Conn}.Append(nil)),
+		Credential:   mls.BasicCredential(Credential{Name: g.cfg.Name, Role: role, Conn: g.cfg.Conn, Serial: serial}.Append(nil)),
 		Capabilities: mls.DefaultCapabilities(suite, extensionPolicy),
 		Lifetime:     mls.Lifetime{NotBefore: at - day, NotAfter: at + 3*day},
 	}

@@ -58,7 +58,7 @@ func (g *Group) found(now time.Time, out *Actions) {
 	gi := [16]byte(link.NewConnID()) // 16 random bytes like any other
 	id := newGroupID(g.keys.Room(), gi, g.cfg.Identity)
 	rules := policy{Policy: g.cfg.Policy, gen: g.gen}
-	signing, err := mls.NewGroup(g.config(), g.member(now, RoleHost), id, rules.extension())
+	signing, err := mls.NewGroup(g.config(), g.member(now, RoleHost, 0), id, rules.extension())
 	if err != nil {
 		return
 	}
@@ -140,7 +140,8 @@ func (g *Group) invite(now time.Time, out *Actions) {
 	if g.inviteNum > inviteTimes {
 		g.inviteAt = now.Add(inviteRare)
 	}
-	signing, err := mls.NewInvitation(g.member(now, RoleMember))
+	g.serial++
+	signing, err := mls.NewInvitation(g.member(now, RoleMember, g.serial))
 	if err != nil {
 		return
 	}
@@ -233,6 +234,9 @@ func (g *Group) judge(now time.Time, from link.ConnID, kp *mls.KeyPackage) (*new
 		if p := g.cur.byConn(from); p != nil {
 			if !bytes.Equal(p.Key[:], kp.Leaf.SignatureKey) {
 				return nil, errSame
+			}
+			if c.Serial <= p.serial {
+				return nil, errOlder
 			}
 			if at, ok := g.arrived[from]; ok && now.Sub(at) < crossing {
 				return nil, errSame

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"maps"
 	"time"
 
 	"sotto/e2ee/link"
@@ -19,6 +20,7 @@ func (g *Group) Welcome(now time.Time, peers []link.ConnID, at *Position, out *A
 		}
 	}
 	g.connected = true
+	g.earlier = maps.Clone(g.roster)
 	out.Changed = true
 	g.settle(now, at, out)
 	g.run(now, out)
@@ -50,6 +52,9 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 		g.replaceRoster(now, peers)
 		if at == nil && g.founding != nil {
 			g.founding.sent = false // it was lost with the connection
+		}
+		if at != nil && g.grouped && at.Group == g.at.Group {
+			g.missed = at.Slot // what comes until then was made while others were in the room
 		}
 		switch {
 		case at == nil && g.unsettled: // it may still be
@@ -127,8 +132,16 @@ func (g *Group) PeerLeft(now time.Time, conn link.ConnID, out *Actions) {
 func (g *Group) removePeer(now time.Time, conn link.ConnID) {
 	delete(g.roster, conn)
 	delete(g.awaited, conn)
+	delete(g.earlier, conn)
 	delete(g.refused, conn)
 	g.departed.add(conn[:])
+	if g.leftAt != g.at.Slot {
+		clear(g.left)
+		g.leftAt = g.at.Slot
+	}
+	if len(g.left) < maxRoster {
+		g.left[conn] = true
+	}
 	g.dropNewcomer(conn)
 	if g.cur != nil && g.cur.byConn(conn) != nil {
 		g.absent[conn] = now
@@ -256,6 +269,7 @@ func (g *Group) leaveGroup(now time.Time, out *Actions) {
 	g.lose(now, out)
 	g.eraseAll(out)
 	g.grouped = false
+	g.missed = 0
 	g.newcomers = nil
 	g.inviteNum = 0
 	g.dropInvites()

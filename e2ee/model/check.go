@@ -13,13 +13,14 @@ const (
 	Earlier   = "a member knows an epoch before it joined"
 	Outsider  = "somebody without the link knows an epoch"
 	Reused    = "a key is used twice with one counter"
+	Displaced = "a member throws another out"
 	Unsettled = "faults stop, and not everybody is together"
 )
 
 // violated names an invariant that does not hold in s, or is empty. Unless only
 // is empty, no other invariant is looked at.
 func (r Rules) violated(s state, only string) string {
-	for _, check := range []func(s *state) string{keepsCounters, keepsSecrets, agrees, r.settled} {
+	for _, check := range []func(s *state) string{keepsCounters, keepsMembers, keepsSecrets, agrees, r.settled} {
 		if v := check(&s); v != "" && (only == "" || v == only) {
 			return v
 		}
@@ -30,6 +31,13 @@ func (r Rules) violated(s state, only string) string {
 func keepsCounters(s *state) string {
 	if s.reused {
 		return Reused
+	}
+	return ""
+}
+
+func keepsMembers(s *state) string {
+	if s.displaced {
+		return Displaced
 	}
 	return ""
 }

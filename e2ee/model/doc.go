@@ -12,6 +12,7 @@
 //   - Who knows the secret of an epoch is a member in it: neither who was
 //     removed, nor who joined later, nor who has no link.
 //   - No member uses a key twice with one counter.
+//   - No member throws another out.
 //   - When faults stop, everybody who wants to be in is in one epoch with
 //     everybody else, and nobody who left is.
 //

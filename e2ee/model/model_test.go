@@ -46,11 +46,12 @@ func TestRules_areAllNeeded(t *testing.T) {
 		"fresh":   {func(r *Rules) { r.Fresh = false }, Reused},
 		"resume":  {func(r *Rules) { r.Resume = false }, Unsettled},
 		"claims":  {func(r *Rules) { r.Claims = false }, Forked},
+		"newer":   {func(r *Rules) { r.Newer = false }, Displaced},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rules := Protocol()
 			test.drop(&rules)
-			r := rules.Search(100_000, 2, 6, test.want)
+			r := rules.Search(250_000, 2, 6, test.want)
 			if r.Violated != test.want {
 				t.Errorf("%d states: %q, want %q\n%s", r.States, r.Violated, test.want, strings.Join(r.Trace, "\n"))
 				return

@@ -21,11 +21,13 @@ type Rules struct {
 	Resume bool
 	// Claims: who is ahead of a restarted service joins again.
 	Claims bool
+	// Newer: a commit that adds an older key package of a member is refused.
+	Newer bool
 }
 
 // Protocol has all rules.
 func Protocol() Rules {
-	return Rules{Slots: true, Echo: true, Path: true, PSK: true, Welcome: true, Once: true, Fresh: true, Resume: true, Claims: true}
+	return Rules{Slots: true, Echo: true, Path: true, PSK: true, Welcome: true, Once: true, Fresh: true, Resume: true, Claims: true, Newer: true}
 }
 
 const (
@@ -59,8 +61,9 @@ type epoch struct {
 	kps     [clients]uint8 // which key package of those added
 	path    bool
 	psk     bool
-	knows   set // who can derive the secret
-	used    set // who has used its key with counter 0
+	older   bool // adds an older key package of a member in its place
+	knows   set  // who can derive the secret
+	used    set  // who has used its key with counter 0
 }
 
 // phase is what a client is doing.
@@ -99,7 +102,8 @@ type state struct {
 	gone   set // clients whose connection is gone, or who left
 	groups uint8
 
-	reused bool // somebody used a key twice with one counter
+	reused    bool // somebody used a key twice with one counter
+	displaced bool // a member was thrown out by another
 }
 
 // initial is a room with the given number of members, of whom the first made it
@@ -159,7 +163,7 @@ func (s *state) hash() uint64 {
 	}
 	for _, e := range s.epochs[:s.n] {
 		mix(uint64(uint8(e.parent)) | uint64(e.group)<<8 | uint64(e.number)<<16 | uint64(e.members)<<24 |
-			uint64(e.adds)<<32 | uint64(e.knows)<<40 | uint64(e.used)<<48 | flag(e.path)<<56 | flag(e.psk)<<57)
+			uint64(e.adds)<<32 | uint64(e.knows)<<40 | uint64(e.used)<<48 | flag(e.path)<<56 | flag(e.psk)<<57 | flag(e.older)<<58)
 	}
 	for _, e := range s.epochs[:s.n] {
 		mix(uint64(e.kps[0]) | uint64(e.kps[1])<<8 | uint64(e.kps[2])<<16 | uint64(e.kps[3])<<24)
@@ -173,6 +177,6 @@ func (s *state) hash() uint64 {
 			mix(uint64(uint8(e)))
 		}
 	}
-	mix(uint64(s.side) | uint64(s.asking)<<8 | uint64(s.gone)<<16 | uint64(s.groups)<<24 | flag(s.forked)<<32 | flag(s.reused)<<33 | uint64(uint8(s.n))<<40)
+	mix(uint64(s.side) | uint64(s.asking)<<8 | uint64(s.gone)<<16 | uint64(s.groups)<<24 | flag(s.forked)<<32 | flag(s.reused)<<33 | flag(s.displaced)<<34 | uint64(uint8(s.n))<<40)
 	return h
 }

@@ -1,5 +1,10 @@
 package model
 
+import (
+	"slices"
+	"strconv"
+)
+
 // limits bound the search: without them rooms live for ever.
 type limits struct {
 	epochs int8 // commits made
@@ -54,6 +59,13 @@ func (r Rules) steps(s state, l limits, visit func(next state, what string, who 
 			do("crashes", func(n *state) { n.leave(c, crashed) })
 			if now.cursor < s.length[s.view(c)] {
 				do("loses the next commit", func(n *state) { n.clients[c].cursor++ })
+			}
+		}
+		if now.phase == member && now.own == none && s.n < l.epochs && now.pos == s.length[s.view(c)] && !s.lied() {
+			for victim := range clients {
+				if victim != c && s.epochs[now.epoch].members.has(victim) && s.clients[victim].phase == member {
+					do("adds an older key package of client "+strconv.Itoa(victim), func(n *state) { r.displace(n, c, victim) })
+				}
 			}
 		}
 		if now.phase == member && now.pos > 0 {
@@ -155,6 +167,26 @@ func (r Rules) commit(s *state, c int, pending bool) {
 	}
 }
 
+// lied reports whether a member has done so: once is enough.
+func (s *state) lied() bool {
+	return slices.ContainsFunc(s.epochs[:s.n], func(e epoch) bool { return e.older })
+}
+
+// displace is the commit of a member that puts an older key package of another
+// in its place, and that the service accepts. Nobody has the keys for that one
+// any more.
+func (r Rules) displace(s *state, c, victim int) {
+	from := s.clients[c].epoch
+	old := s.epochs[from]
+	e := epoch{parent: from, group: old.group, number: old.number + 1, members: old.members, path: true, psk: true, older: true}
+	e.knows = old.knows.without(one(victim))
+	s.epochs[s.n] = e
+	s.clients[c].own = s.n
+	s.n++
+	r.accept(s, c)
+	s.clients[c].own = none
+}
+
 // derives says who can compute the secret of e from all that was ever sent: who
 // knew the epoch before and, where there are new path secrets, is still in the
 // tree to be told them; and who got a Welcome. Without the link neither is
@@ -246,16 +278,19 @@ func (r Rules) deliver(s *state, c int) {
 	e := s.log[v][me.cursor]
 	me.cursor++
 	me.pos++
-	s.process(c, e)
+	r.process(s, c, e)
 }
 
 // process follows a commit. One that does not fit the own epoch is invalid: it
 // has used up its slot and changes nothing.
-func (s *state) process(c int, e int8) {
+func (r Rules) process(s *state, c int, e int8) {
 	me := &s.clients[c]
 	switch {
-	case s.epochs[e].parent != me.epoch || me.epoch == e:
+	case s.epochs[e].parent != me.epoch || me.epoch == e || s.epochs[e].older && r.Newer:
 		me.own = none
+	case s.epochs[e].older && !s.epochs[e].knows.has(c):
+		s.leave(c, absent)
+		s.displaced = true
 	case !s.epochs[e].members.has(c) || s.epochs[e].adds.has(c):
 		s.leave(c, absent)
 	default:
