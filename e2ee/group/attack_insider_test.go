@@ -438,3 +438,28 @@ func TestAttack09_ghost(t *testing.T) {
 		t.Errorf("with the PSK: %v", err)
 	}
 }
+
+// TestAttack09_hiddenMember: a member with all it takes adds somebody whom the
+// service does not show to the others: they refuse. A member that the service
+// shows no more is removed by the first in rank, as one who left.
+func TestAttack09_hiddenMember(t *testing.T) {
+	w := newWorld(t, 10)
+	honest := w.room(3)
+	evil := w.add("evil", nil)
+	evil.greedy = true
+	evil.connect()
+	w.settle(2*time.Second, append(slices.Clone(honest), evil)...)
+	epoch, slot := honest[0].g.Epoch(), w.service.slot
+	kp, _, _ := w.stranger(nil)
+	evil.forge([]mls.Proposal{&mls.Add{KeyPackage: kp}, mls.NewExternalPSK(w.keys.PSKID(0))}, nil)
+	w.run(brief)
+	w.expectRefused(honest, evil, epoch, slot+1)
+
+	w = newWorld(t, 11)
+	all := w.room(4)
+	for _, c := range all[:3] {
+		c.receive(func() { c.do(func(out *Actions) { c.g.PeerLeft(w.now, all[3].conn, out) }) })
+	}
+	all[3].mute = func(h link.Header) bool { return true }
+	w.settle(time.Second, all[:3]...)
+}

@@ -6,6 +6,7 @@ import { closeOnEscape } from "./controls.ts";
 import { el, on, setText } from "./dom.ts";
 import { icon } from "./icons.ts";
 import type { Membership } from "./membership.ts";
+import { isHidden, type Member } from "./roster.ts";
 
 const words: Record<Known, string> = {
   new: "First seen in this call",
@@ -27,9 +28,12 @@ export class PeoplePanel {
   private opened: string | null = null; // whose code is shown
 
   private readonly membership: Membership;
+  private readonly listed: () => readonly Member[];
 
-  constructor(membership: Membership, close: () => void) {
+  /** listed are the others, as the service shows them. */
+  constructor(membership: Membership, listed: () => readonly Member[], close: () => void) {
     this.membership = membership;
+    this.listed = listed;
     const policy = (): void => membership.setPolicy(this.locked.input.checked, this.knock.input.checked);
     on(this.locked.input, "change", policy);
     on(this.knock.input, "change", policy);
@@ -65,7 +69,8 @@ export class PeoplePanel {
     this.end();
   }
 
-  private render(): void {
+  /** render shows what is known now. Who has left is listed no more a moment before the group knows. */
+  render(): void {
     if (!this.open) return;
     const { membership } = this;
     if (!membership.codes && membership.state === "member") membership.askCodes();
@@ -93,6 +98,10 @@ export class PeoplePanel {
       ),
     );
     if (m.self) return row;
+    if (isHidden(this.listed(), m)) {
+      row.dataset["hidden"] = "";
+      row.append(el("p", { class: "warn" }, icon("alert"), "In the room's keys, not shown by the server."));
+    }
     const shown = this.opened === m.connId;
     const who = m.name || "Guest";
     const toggle = on(

@@ -83,7 +83,7 @@ export class RoomScreen {
     this.chatButton = smallButton("chat", "Chat", "C", () => this.toggleSide(this.chat));
     this.peopleButton = smallButton("people", "People", "U", () => this.toggleSide(this.peoplePanel));
     this.chat = new ChatPanel(membership, () => this.toggleSide(this.chat), (unseen) => this.showUnseen(unseen));
-    this.peoplePanel = new PeoplePanel(membership, () => this.toggleSide(this.peoplePanel));
+    this.peoplePanel = new PeoplePanel(membership, () => this.members, () => this.toggleSide(this.peoplePanel));
     this.handButton = smallButton("hand", "Raise hand", "H", () => this.toggleHand());
     this.grid = new Grid({
       tiles: (tiles) => actions.tiles(tiles),
@@ -148,6 +148,7 @@ export class RoomScreen {
     if (change.joined) this.announceJoin(change.joined);
     if (change.left) announce(`${nameOf(change.left)} left`);
     this.members = members;
+    if (change.joined) this.peoplePanel.render();
     this.show("forged", members.some((m) => m.state === "forged") ? problem("media_forged") : null);
     this.renderSummary();
   }

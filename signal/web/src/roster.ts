@@ -105,13 +105,14 @@ export class Roster {
   }
 }
 
-/**
- * headcount counts oneself as well. Who is in the group counts even if the
- * service does not list the connection: it could keep a listener from view.
- */
+/** isHidden says whether the service does not list somebody who is in the group: it could keep a listener from view. */
+export function isHidden(members: readonly Peer[], person: { connId: string; self: boolean }): boolean {
+  return !person.self && !members.some((m) => m.connId === person.connId);
+}
+
+/** headcount counts oneself as well, and who is in the group whether listed or not. */
 export function headcount(members: readonly Peer[], group: readonly { connId: string; self: boolean }[]): number {
-  const unlisted = group.filter((g) => !g.self && !members.some((m) => m.connId === g.connId));
-  return 1 + members.length + unlisted.length;
+  return 1 + members.length + group.filter((g) => isHidden(members, g)).length;
 }
 
 /** hasLive says whether a person sends this source now. */
