@@ -112,7 +112,7 @@ func randomSources(rng *rand.Rand) []Source {
 		}
 		rate := unit.Bitrate(0)
 		for r := range MaxSteps {
-			rate += unit.Bitrate(1+rng.IntN(1000)) * kbps
+			rate += unit.Bitrate(1 + rng.IntN(1_000_000))
 			if rng.IntN(5) > 0 {
 				src[i].Steps[r] = Step{rate, uint16(180 << r), rng.IntN(3) == 0}
 			}
@@ -140,8 +140,10 @@ func checkAllocation(b, more Budget, src []Source) error {
 			return fmt.Errorf("source %d got rung %d, which is not sent", i, r)
 		}
 	}
-	// Monotone: nobody loses unless one that is served before, or equally, gains.
-	Allocate(more, src, richer)
+	// Monotone: with a larger estimate more of it is spent, and nobody loses unless one that is served before, or equally, gains.
+	if spentMore := Allocate(more, src, richer); spentMore < spent && (b.Keep == b.Change || b.Change == more.Change) {
+		return fmt.Errorf("budget %v -> %v spends %d instead of %d", b, more, spentMore, spent)
+	}
 	for i := range src {
 		if richer[i] >= first[i] {
 			continue
@@ -168,11 +170,32 @@ func indices(n int) func(func(int) bool) {
 func TestAllocate_properties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 20_000 {
-		keep := unit.Bitrate(rng.IntN(20_000)) * kbps
-		b := Budget{Keep: keep, Change: unit.Bitrate(rng.IntN(20_000)) * kbps}
-		more := Budget{Keep: b.Keep + unit.Bitrate(rng.IntN(3_000))*kbps, Change: b.Change + unit.Bitrate(rng.IntN(3_000))*kbps}
-		if err := checkAllocation(b, more, randomSources(rng)); err != nil {
+		src := randomSources(rng)
+		b := Budget{Keep: unit.Bitrate(rng.IntN(20_000_000)), Change: unit.Bitrate(rng.IntN(20_000_000))}
+		more := Budget{Keep: b.Keep + unit.Bitrate(rng.IntN(3_000_000)), Change: b.Change + unit.Bitrate(rng.IntN(3_000_000))}
+		switch rng.IntN(3) {
+		case 0:
+			more.Change = b.Change
+		case 1: // all that is estimated is proven; some just fit
+			b.Keep = Allocate(budget(b.Keep), src, make([]int8, len(src)))
+			b, more = budget(b.Keep), budget(more.Keep)
+		}
+		if err := checkAllocation(b, more, src); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// The last bit counts.
+func TestAllocate_takesWhatJustFits(t *testing.T) {
+	src := []Source{camera(1, 720, 0), camera(1, 360, Paused)}
+	for _, test := range []struct {
+		rate unit.Bitrate
+		want []int8
+	}{{2200 * kbps, []int8{2, 1}}, {2200*kbps - 1, []int8{1, 1}}, {300 * kbps, []int8{0, 0}}, {300*kbps - 1, []int8{0, Paused}}, {150*kbps - 1, []int8{Paused, Paused}}} {
+		dst := make([]int8, len(src))
+		if Allocate(budget(test.rate), src, dst); !slices.Equal(dst, test.want) {
+			t.Errorf("%d: rungs %v, want %v", test.rate, dst, test.want)
 		}
 	}
 }
