@@ -17,12 +17,15 @@ import (
 
 	"sotto/sfu"
 	"sotto/signal"
+	"sotto/signal/cluster"
 )
 
 // Sources are the snapshots that a Collector reads. A nil one is left out, as in a process that runs only one service.
 type Sources struct {
-	Node   func() sfu.Stats
-	Signal func() signal.Stats
+	Node     func() sfu.Stats
+	Draining func() bool // of the node
+	Signal   func() signal.Stats
+	Cluster  func() cluster.Stats // of the nodes, as signaling sees them
 }
 
 // Collector implements prometheus.Collector. Safe for concurrent use if the sources are.
@@ -56,17 +59,19 @@ func one(v float64) []sample { return []sample{{value: v}} }
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	if c.sources.Node != nil {
-		for _, f := range nodeFamilies() {
-			ch <- f.desc
-		}
+		describe(ch, nodeFamilies())
 		for _, f := range nodeHistograms() {
 			ch <- f.desc
 		}
 	}
+	if c.sources.Draining != nil {
+		describe(ch, drainFamilies())
+	}
 	if c.sources.Signal != nil {
-		for _, f := range signalFamilies() {
-			ch <- f.desc
-		}
+		describe(ch, signalFamilies())
+	}
+	if c.sources.Cluster != nil {
+		describe(ch, clusterFamilies())
 	}
 }
 
@@ -81,8 +86,20 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+	if c.sources.Draining != nil {
+		collect(ch, c.sources.Draining(), drainFamilies())
+	}
 	if c.sources.Signal != nil {
 		collect(ch, c.sources.Signal(), signalFamilies())
+	}
+	if c.sources.Cluster != nil {
+		collect(ch, c.sources.Cluster(), clusterFamilies())
+	}
+}
+
+func describe[S any](ch chan<- *prometheus.Desc, families []family[S]) {
+	for _, f := range families {
+		ch <- f.desc
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"sotto/sfu"
 	"sotto/signal"
+	"sotto/signal/cluster"
 )
 
 // snapshot is a node and a service with some of everything.
@@ -29,6 +30,8 @@ func snapshot() Sources {
 				},
 			}
 		},
+		Draining: func() bool { return true },
+		Cluster:  func() cluster.Stats { return cluster.Stats{Running: 2, Draining: 1, Moved: 7, Cut: 1} },
 		Signal: func() signal.Stats {
 			s := signal.Stats{
 				Rooms: 2, Members: 5, Groups: 1, Joins: map[string]uint64{"ok": 5, "not_admitted": 1},
@@ -66,6 +69,9 @@ func TestHandler_showsSnapshots(t *testing.T) {
 		`sotto_joins_total{result="not_admitted"} 1`,
 		`sotto_participants 5`,
 		`sotto_groups 1`,
+		`sotto_nodes{state="draining"} 1`,
+		`sotto_node_draining 1`,
+		`sotto_drain_participants_total{result="moved"} 7`,
 		`sotto_group_messages_total{result="stale_slot"} 4`,
 		`sotto_group_tickets_total{result="forged"} 1`,
 		`sotto_file_bytes 4096`,
@@ -79,7 +85,7 @@ func TestHandler_showsSnapshots(t *testing.T) {
 
 func TestHandler_leavesOutWhatIsNotThere(t *testing.T) {
 	s := snapshot()
-	s.Signal = nil
+	s.Signal, s.Cluster = nil, nil
 	if text := scrape(t, s); strings.Contains(text, "sotto_participants") || !strings.Contains(text, "sotto_node_rooms") {
 		t.Error("a node alone must show its own metrics and no others")
 	}

@@ -89,7 +89,7 @@ func (s *Server) refuseHTTP(w http.ResponseWriter, reason string, status int, te
 func (s *Server) open(r *http.Request) (_ *session, refused string) {
 	now := time.Now()
 	session := &session{
-		server: s, log: s.log, host: r.Host, ip: s.clientAddr(r),
+		server: s, log: s.log, host: r.Host, ip: s.policy.Load().clientAddr(r),
 		meter:  &meter{bucket: rate.New(s.limits.ByteRate, s.limits.ByteBurst)},
 		bucket: rate.New(s.limits.MessageRate, s.limits.MessageBurst),
 	}
@@ -128,7 +128,7 @@ func (s *Server) originAllowed(r *http.Request) bool {
 	if strings.EqualFold(host, r.Host) {
 		return true
 	}
-	return slices.ContainsFunc(s.origins, func(o string) bool { return strings.EqualFold(o, origins[0]) })
+	return slices.ContainsFunc(s.policy.Load().origins, func(o string) bool { return strings.EqualFold(o, origins[0]) })
 }
 
 // originHost is the host, with port, of a serialized origin (RFC 6454 section

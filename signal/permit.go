@@ -2,6 +2,9 @@ package signal
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -105,17 +108,44 @@ func withoutReceiving(sdp string) (string, bool) {
 	return strings.Join(lines, "\r\n"), directions == 1
 }
 
-// policy says who may join.
+// policy says who may connect and join. It is replaced as a whole.
 type policy struct {
+	origins    []string
+	clientAddr func(*http.Request) netip.Addr
+
 	open     bool // everybody who holds the link
 	keys     map[string][]byte
 	audience string
-	used     usedTokens
+}
+
+// newPolicy refuses what would let nobody in, or anybody by accident.
+func newPolicy(c Config) (*policy, error) {
+	for _, o := range c.AllowedOrigins {
+		if _, err := originHost(o); err != nil {
+			return nil, err
+		}
+	}
+	if !c.OpenRooms && len(c.Keys) == 0 {
+		return nil, errors.New("signal: rooms are not open, and there is no key for join tokens")
+	}
+	for issuer, secret := range c.Keys {
+		if issuer == "" || len(secret) < token.MinSecret {
+			return nil, fmt.Errorf("signal: a key for join tokens needs a name and a secret of at least %d bytes", token.MinSecret)
+		}
+	}
+	p := &policy{
+		origins: c.AllowedOrigins, clientAddr: c.ClientAddr,
+		open: c.OpenRooms, keys: c.Keys, audience: c.TokenAudience,
+	}
+	if p.clientAddr == nil {
+		p.clientAddr = remoteAddress
+	}
+	return p, nil
 }
 
 // admit checks the join token of a connect. undo gives a token that admits
 // once back, for when the connection is refused after all.
-func (p *policy) admit(c *protocol.Connect, now time.Time) (_ grant, identity string, undo func(), _ *refusal) {
+func (p *policy) admit(c *protocol.Connect, now time.Time, used *usedTokens) (_ grant, identity string, undo func(), _ *refusal) {
 	nothing := func() {}
 	if p.open {
 		return fullGrant(), "", nothing, nil
@@ -126,13 +156,13 @@ func (p *policy) admit(c *protocol.Connect, now time.Time) (_ grant, identity st
 	}
 	if claims.Once {
 		id := claims.Issuer + "\x00" + claims.ID
-		switch p.used.add(id, claims.Expires.Add(token.Skew), now) {
+		switch used.add(id, claims.Expires.Add(token.Skew), now) {
 		case usedBefore:
 			return grant{}, "", nothing, &refusal{id: &c.ID, code: protocol.CodeTokenInvalid, text: "token: used up", fatal: true}
 		case usedFull:
 			return grant{}, "", nothing, &refusal{id: &c.ID, code: protocol.CodeBusy, text: "no more tokens of one use", fatal: true}
 		}
-		nothing = func() { p.used.remove(id) }
+		nothing = func() { used.remove(id) }
 	}
 	g := grant{subscribe: claims.Subscribe}
 	for _, s := range claims.Publish {

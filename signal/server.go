@@ -9,13 +9,13 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"sotto/signal/blob"
 	"sotto/signal/protocol"
-	"sotto/signal/token"
 )
 
 // Config says what a Server works with.
@@ -62,12 +62,11 @@ type Server struct {
 	media      Media
 	files      *blob.Store // nil: none
 	log        *zap.Logger
-	origins    []string
-	clientAddr func(*http.Request) netip.Addr
 	limits     Limits
 	announced  protocol.Limits
 	counters   *counters
-	policy     policy
+	policy     atomic.Pointer[policy]
+	usedTokens usedTokens
 	resumeKey  resumeKey
 	// outlived: the media node goes on without this service, for the next one.
 	outlived bool
@@ -93,25 +92,20 @@ func New(c Config) (*Server, error) {
 	if c.Media == nil {
 		return nil, errors.New("signal: no media node")
 	}
-	for _, o := range c.AllowedOrigins {
-		if _, err := originHost(o); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkAdmission(c); err != nil {
+	policy, err := newPolicy(c)
+	if err != nil {
 		return nil, err
+	}
+	if n := len(c.ResumeKey); n > 0 && n < minResumeKey {
+		return nil, fmt.Errorf("signal: a resume key has at least %d bytes", minResumeKey)
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
-	}
-	if c.ClientAddr == nil {
-		c.ClientAddr = remoteAddress
 	}
 	limits := c.Limits.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		media: c.Media, files: c.Files, log: c.Logger,
-		origins: c.AllowedOrigins, clientAddr: c.ClientAddr,
 		limits: limits, announced: limits.announced(),
 		counters: newCounters(),
 		ctx:      ctx, cancel: cancel,
@@ -124,10 +118,8 @@ func New(c Config) (*Server, error) {
 			table:        make(map[netip.Addr]*address),
 		},
 	}
-	s.policy = policy{
-		open: c.OpenRooms, keys: c.Keys, audience: c.TokenAudience,
-		used: usedTokens{limit: limits.OnceTokens},
-	}
+	s.policy.Store(policy)
+	s.usedTokens.limit = limits.OnceTokens
 	s.resumeKey, s.outlived = bytes.Clone(c.ResumeKey), len(c.ResumeKey) > 0
 	if s.outlived {
 		s.recovery = newRecovery()
@@ -140,19 +132,20 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// checkAdmission refuses what would let nobody in, or anybody by accident.
-func checkAdmission(c Config) error {
-	if !c.OpenRooms && len(c.Keys) == 0 {
-		return errors.New("signal: rooms are not open, and there is no key for join tokens")
+// Reload takes what may change while the server runs: OpenRooms, Keys,
+// TokenAudience, AllowedOrigins, ClientAddr, Limits.AddressOpen and
+// Limits.AddressRate, for all that connect from now on. Who is there stays. On
+// an error nothing has changed.
+func (s *Server) Reload(c Config) error {
+	policy, err := newPolicy(c)
+	if err != nil {
+		return err
 	}
-	for issuer, secret := range c.Keys {
-		if issuer == "" || len(secret) < token.MinSecret {
-			return fmt.Errorf("signal: a key for join tokens needs a name and a secret of at least %d bytes", token.MinSecret)
-		}
-	}
-	if n := len(c.ResumeKey); n > 0 && n < minResumeKey {
-		return fmt.Errorf("signal: a resume key has at least %d bytes", minResumeKey)
-	}
+	limits := c.Limits.withDefaults()
+	s.policy.Store(policy)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addresses.maxOpen, s.addresses.perSecond = limits.AddressOpen, limits.AddressRate
 	return nil
 }
 
@@ -334,7 +327,7 @@ func (s *Server) find(id protocol.RoomID, conn protocol.ConnID) *member {
 // admit makes a connection a new member.
 func (s *Server) admit(by *session, c *protocol.Connect) (*member, *refusal) {
 	now := time.Now()
-	g, identity, undo, refused := s.policy.admit(c, now)
+	g, identity, undo, refused := s.policy.Load().admit(c, now, &s.usedTokens)
 	if refused != nil {
 		return nil, refused
 	}

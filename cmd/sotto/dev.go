@@ -32,7 +32,7 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if c.Verbose {
 		c.LogLevel = "debug"
 	}
-	logger, err := devLogger(stderr, c.LogLevel)
+	logger, _, err := devLogger(stderr, c.LogLevel)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	select {
 	case <-ctx.Done():
-		h.stopping.Store(true)
+		h.leave("stopping")
 		return nil
 	case err := <-failed:
 		return err

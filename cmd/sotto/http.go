@@ -17,9 +17,9 @@ import (
 	"sotto/metrics"
 )
 
-// serve answers HTTP at address, with TLS if certificate is not nil, until the returned function is called. An error later than
+// serve answers HTTP at address, with TLS if certificate is not nil and then with what it holds at the moment, until the returned function is called. An error later than
 // the start goes to failed.
-func serve(address string, h http.Handler, certificate *tls.Certificate, failed chan<- error) (_ net.Addr, stop func(), _ error) {
+func serve(address string, h http.Handler, certificate *atomic.Pointer[tls.Certificate], failed chan<- error) (_ net.Addr, stop func(), _ error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, nil, err
@@ -34,7 +34,10 @@ func serve(address string, h http.Handler, certificate *tls.Certificate, failed 
 	}
 	run := func() error { return s.Serve(l) }
 	if certificate != nil {
-		s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}}
+		s.TLSConfig = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate.Load(), nil },
+		}
 		run = func() error { return s.ServeTLS(l, "", "") }
 	}
 	done := make(chan struct{})
@@ -69,16 +72,21 @@ func loadCertificate(certFile, keyFile string, now time.Time) (*tls.Certificate,
 
 // health answers /livez and /readyz.
 type health struct {
-	stopping atomic.Bool
-	ready    func() bool // beside not stopping; nil = always
+	leaving atomic.Pointer[string] // why it will not be ready again; nil: it may be
+	ready   func() bool            // while it is not leaving; nil = always
 }
+
+// leave makes it not ready for good.
+func (h *health) leave(why string) { h.leaving.Store(&why) }
+
+func (h *health) isLeaving() bool { return h.leaving.Load() != nil }
 
 func (h *health) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		switch {
-		case h.stopping.Load():
-			answer(w, http.StatusServiceUnavailable, "stopping")
+		switch why := h.leaving.Load(); {
+		case why != nil:
+			answer(w, http.StatusServiceUnavailable, *why)
 		case h.ready != nil && !h.ready():
 			answer(w, http.StatusServiceUnavailable, "not ready")
 		default:

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,7 +18,6 @@ import (
 	"sotto/cmd/sotto/internal/config"
 	"sotto/metrics"
 	"sotto/signal"
-	"sotto/signal/blob"
 	"sotto/signal/cluster"
 	"sotto/signal/web"
 )
@@ -33,11 +35,13 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 	if err != nil {
 		return err
 	}
-	logger, err := serviceLogger(stderr, c.LogLevel)
+	logger, level, err := serviceLogger(stderr, c.LogLevel)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = logger.Sync() }() // standard error cannot be synced; nothing is lost
+	hangUp, stopHangUp := onHangUp()
+	defer stopHangUp()
 
 	nc, engineAddr, stopEngine, err := signalEngine(c, logger)
 	if err != nil {
@@ -54,7 +58,12 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 		return err
 	}
 	defer closeFiles()
-	rooms, err := newRooms(c, remote, files, logger)
+	cfg, err := roomsConfig(c)
+	if err != nil {
+		return err
+	}
+	cfg.Media, cfg.Files, cfg.Logger = remote, files, logger.Named("signal")
+	rooms, err := signal.New(cfg)
 	if err != nil {
 		return fmt.Errorf("signaling: %w", err)
 	}
@@ -62,20 +71,21 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 
 	h := &health{ready: remote.Ready}
 	failed := make(chan error, 2)
-	page, stopPage, err := serve(c.Listen, pageMux(rooms, files, h), certificate, failed)
+	scheme, served := "http", (*atomic.Pointer[tls.Certificate])(nil)
+	if certificate != nil {
+		scheme, served = "https", new(atomic.Pointer[tls.Certificate])
+		served.Store(certificate)
+	}
+	page, stopPage, err := serve(c.Listen, pageMux(rooms, files, h), served, failed)
 	if err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
 	defer stopPage()
-	addr, stopMetrics, err := serveMetrics(c.MetricsListen, metrics.Sources{Signal: rooms.Stats}, h, failed)
+	addr, stopMetrics, err := serveMetrics(c.MetricsListen, metrics.Sources{Signal: rooms.Stats, Cluster: remote.Stats}, h, failed)
 	if err != nil {
 		return err
 	}
 	defer stopMetrics()
-	scheme := "http"
-	if certificate != nil {
-		scheme = "https"
-	}
 	fmt.Fprintf(stdout, "sotto signal\n  page     %s://%s/\n", scheme, page)
 	if engineAddr.IsValid() {
 		fmt.Fprintf(stdout, "  cluster  %s\n", engineAddr)
@@ -84,14 +94,52 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 		fmt.Fprintf(stdout, "  metrics  http://%s/metrics\n", addr)
 	}
 
-	select {
-	case <-ctx.Done():
-		h.stopping.Store(true)
-		logger.Info("stopping")
-		return nil
-	case err := <-failed:
+	again := &reload{command: config.Signal, args: args, running: c, log: logger, apply: func(c *config.Config) error {
+		return reloadSignal(c, rooms, served, level)
+	}}
+	for {
+		select {
+		case <-hangUp:
+			again.run()
+		case <-ctx.Done():
+			insist, stop := onStop()
+			defer stop()
+			h.leave("draining")
+			logger.Info("draining")
+			// It goes on serving, so that a load balancer sees that it is not ready any more before it ends.
+			select {
+			case <-time.After(time.Duration(again.running.DrainSeconds) * time.Second):
+			case <-insist:
+			case err := <-failed:
+				return err
+			}
+			return nil
+		case err := <-failed:
+			return err
+		}
+	}
+}
+
+// reloadSignal brings what may change while signaling runs into force, all of it or nothing.
+func reloadSignal(c *config.Config, rooms *signal.Server, served *atomic.Pointer[tls.Certificate], level zap.AtomicLevel) error {
+	certificate, err := loadCertificate(c.TLSCert, c.TLSKey, time.Now())
+	if err != nil {
 		return err
 	}
+	if (certificate != nil) != (served != nil) {
+		return errors.New("tls-cert: TLS is switched on and off by a restart")
+	}
+	cfg, err := roomsConfig(c)
+	if err != nil {
+		return err
+	}
+	if err := rooms.Reload(cfg); err != nil {
+		return err
+	}
+	if served != nil {
+		served.Store(certificate)
+	}
+	return level.UnmarshalText([]byte(c.LogLevel))
 }
 
 // signalEngine starts the engine of this process, tells its address and connects to it, or connects to that of cluster-url.
@@ -128,23 +176,24 @@ func connectEngine(c *config.Config, name string, logger *zap.Logger) (*nats.Con
 	return cluster.Connect(cc)
 }
 
-func newRooms(c *config.Config, media signal.Media, files *blob.Store, logger *zap.Logger) (*signal.Server, error) {
+// roomsConfig is what the configuration says of signaling.
+func roomsConfig(c *config.Config) (signal.Config, error) {
 	// Known to no client, and the same after a restart: participants come back with what it sealed.
 	resume, err := hkdf.Key(sha256.New, c.ClusterSecret, nil, "sotto resume 1", 32)
 	if err != nil {
-		return nil, err
+		return signal.Config{}, err
 	}
 	proxies, err := c.Proxies()
 	if err != nil {
-		return nil, err
+		return signal.Config{}, err
 	}
 	cfg := signal.Config{
-		Media: media, Files: files, Logger: logger.Named("signal"),
 		OpenRooms: c.OpenRooms, ResumeKey: resume,
 		AllowedOrigins: c.AllowedOrigins, ClientAddr: clientAddress(proxies),
+		Limits: signal.Limits{AddressOpen: c.AddressConnections, AddressRate: c.AddressRate},
 	}
 	if c.APIKey != "" {
 		cfg.Keys = map[string][]byte{c.APIKey: c.APISecret}
 	}
-	return signal.New(cfg)
+	return cfg, nil
 }

@@ -6,6 +6,7 @@
 //	key      the name, as flag (--media-listen) and in the file (media-listen: …); SOTTO_MEDIA_LISTEN in the environment
 //	for      the commands that know it
 //	default  its value when nobody says anything; default-dev and so on for one command
+//	reload   "yes": read again on SIGHUP
 //	doc      what it is
 //
 // A [Secret] has no flag, which everybody on the machine could read: it comes from a file (--KEY-file, SOTTO_KEY_FILE, KEY-file)
@@ -37,30 +38,33 @@ func Commands() []string { return []string{Dev, Signal, SFU} }
 
 // Config is everything that can be configured.
 type Config struct {
-	Listen         string   `key:"listen" for:"dev,signal" default:"127.0.0.1:8080" doc:"address of page and signaling. Browsers give camera and encryption to https pages, and to 127.0.0.1 without TLS"`
-	TLSCert        string   `key:"tls-cert" for:"signal" doc:"file with the TLS certificate and its chain, PEM. Without it, a proxy in front must speak TLS"`
-	TLSKey         string   `key:"tls-key" for:"signal" doc:"file with the key of tls-cert, PEM"`
-	AllowedOrigins []string `key:"allowed-origins" for:"signal" doc:"origins of pages that may connect besides the service's own, like https://example.org"`
-	TrustedProxies []string `key:"trusted-proxies" for:"signal" doc:"addresses or prefixes of proxies whose X-Forwarded-For tells the client's address, for the limits per address"`
-	OpenRooms      bool     `key:"open-rooms" for:"signal" default:"false" doc:"let everybody who has a room's link join, without a token"`
-	APIKey         string   `key:"api-key" for:"signal,token" doc:"name of the key that signs join tokens (their iss)"`
-	APISecret      Secret   `key:"api-secret" for:"signal,token" doc:"key that signs join tokens, 32 bytes or more"`
-	MediaListen    string   `key:"media-listen" for:"dev,sfu" default:":7000" default-dev:":0" doc:"address of the first media port, UDP and TCP; port 0 takes a free one"`
-	Shards         int      `key:"shards" for:"sfu" default:"1" doc:"media ports and goroutines that forward, on consecutive port numbers; a room is on one of them"`
-	Advertise      []string `key:"advertise" for:"dev,sfu" doc:"IP addresses at which browsers reach the media ports. Default: the one of media-listen, else every address of this machine that is not loopback"`
-	VideoCodecs    []string `key:"video-codecs" for:"dev,sfu" default:"vp8" doc:"video codecs that may be sent, best first: vp8, vp9, av1. A room uses the first that everybody in it can decode; vp8 is always the last resort"`
-	SocketOffload  string   `key:"socket-offload" for:"dev,sfu" default:"auto" doc:"what the media sockets ask of the kernel: auto (segmentation offload, as far as it works), sendmmsg (batches of single packets) or off. For kernels and drivers that claim more than they do"`
-	NodeID         string   `key:"node-id" for:"sfu" doc:"name of this node in the cluster, of a-z, 0-9 and '-', different on every node. Default: drawn at each start"`
-	ClusterListen  string   `key:"cluster-listen" for:"signal" default:"127.0.0.1:4222" doc:"address at which media nodes reach the engine in this process"`
-	ClusterURL     string   `key:"cluster-url" for:"signal,sfu" default-sfu:"127.0.0.1:4222" doc:"engine: HOST:PORT of a 'sotto signal', or nats://… or tls://… of a NATS service. Set on signal, there is no engine in the process"`
-	ClusterSecret  Secret   `key:"cluster-secret" for:"signal,sfu" doc:"secret that signaling and nodes share, 32 bytes or more; also keeps calls resumable over a restart of signaling"`
-	ClusterCreds   string   `key:"cluster-credentials" for:"signal,sfu" doc:"NATS credentials file for cluster-url"`
-	FilesDir       string   `key:"files-dir" for:"dev,signal" doc:"where files that participants send each other lie until they are fetched, encrypted, in a directory that goes with the process. Default: the system's directory for temporary files"`
-	FilesLimit     int      `key:"files-limit" for:"dev,signal" default:"4096" doc:"MiB of such files, 256 of one room; 0 = none are stored"`
-	FilesMinutes   int      `key:"files-minutes" for:"dev,signal" default:"60" doc:"how long such a file lives"`
-	MetricsListen  string   `key:"metrics-listen" for:"dev,signal,sfu" default:"127.0.0.1:9464" default-sfu:"127.0.0.1:9465" doc:"address of /metrics, /livez and /readyz, and of /debug/pprof/ if it is a loopback address; empty = none"`
-	LogLevel       string   `key:"log-level" for:"dev,signal,sfu" default:"info" default-dev:"warn" doc:"debug, info, warn or error"`
-	Verbose        bool     `key:"verbose" for:"dev" default:"false" doc:"the same as log-level debug"`
+	Listen             string   `key:"listen" for:"dev,signal" default:"127.0.0.1:8080" doc:"address of page and signaling. Browsers give camera and encryption to https pages, and to 127.0.0.1 without TLS"`
+	TLSCert            string   `key:"tls-cert" for:"signal" reload:"yes" doc:"file with the TLS certificate and its chain, PEM. Without it, a proxy in front must speak TLS"`
+	TLSKey             string   `key:"tls-key" for:"signal" reload:"yes" doc:"file with the key of tls-cert, PEM"`
+	AllowedOrigins     []string `key:"allowed-origins" for:"signal" reload:"yes" doc:"origins of pages that may connect besides the service's own, like https://example.org"`
+	TrustedProxies     []string `key:"trusted-proxies" for:"signal" reload:"yes" doc:"addresses or prefixes of proxies whose X-Forwarded-For tells the client's address, for the limits per address"`
+	AddressConnections int      `key:"address-connections" for:"signal" default:"32" reload:"yes" doc:"connections that one client address may have open: an IPv4 address or an IPv6 /64"`
+	AddressRate        int      `key:"address-rate" for:"signal" default:"10" reload:"yes" doc:"new connections of one client address per second"`
+	OpenRooms          bool     `key:"open-rooms" for:"signal" default:"false" reload:"yes" doc:"let everybody who has a room's link join, without a token"`
+	APIKey             string   `key:"api-key" for:"signal,token" reload:"yes" doc:"name of the key that signs join tokens (their iss)"`
+	APISecret          Secret   `key:"api-secret" for:"signal,token" reload:"yes" doc:"key that signs join tokens, 32 bytes or more"`
+	MediaListen        string   `key:"media-listen" for:"dev,sfu" default:":7000" default-dev:":0" doc:"address of the first media port, UDP and TCP; port 0 takes a free one"`
+	Shards             int      `key:"shards" for:"sfu" default:"1" doc:"media ports and goroutines that forward, on consecutive port numbers; a room is on one of them"`
+	Advertise          []string `key:"advertise" for:"dev,sfu" doc:"IP addresses at which browsers reach the media ports. Default: the one of media-listen, else every address of this machine that is not loopback"`
+	VideoCodecs        []string `key:"video-codecs" for:"dev,sfu" default:"vp8" doc:"video codecs that may be sent, best first: vp8, vp9, av1. A room uses the first that everybody in it can decode; vp8 is always the last resort"`
+	SocketOffload      string   `key:"socket-offload" for:"dev,sfu" default:"auto" doc:"what the media sockets ask of the kernel: auto (segmentation offload, as far as it works), sendmmsg (batches of single packets) or off. For kernels and drivers that claim more than they do"`
+	NodeID             string   `key:"node-id" for:"sfu" doc:"name of this node in the cluster, of a-z, 0-9 and '-', different on every node. Default: drawn at each start"`
+	ClusterListen      string   `key:"cluster-listen" for:"signal" default:"127.0.0.1:4222" doc:"address at which media nodes reach the engine in this process"`
+	ClusterURL         string   `key:"cluster-url" for:"signal,sfu" default-sfu:"127.0.0.1:4222" doc:"engine: HOST:PORT of a 'sotto signal', or nats://… or tls://… of a NATS service. Set on signal, there is no engine in the process"`
+	ClusterSecret      Secret   `key:"cluster-secret" for:"signal,sfu" doc:"secret that signaling and nodes share, 32 bytes or more; also keeps calls resumable over a restart of signaling"`
+	ClusterCreds       string   `key:"cluster-credentials" for:"signal,sfu" doc:"NATS credentials file for cluster-url"`
+	FilesDir           string   `key:"files-dir" for:"dev,signal" doc:"where files that participants send each other lie until they are fetched, encrypted, in a directory that goes with the process. Default: the system's directory for temporary files"`
+	FilesLimit         int      `key:"files-limit" for:"dev,signal" default:"4096" doc:"MiB of such files, 256 of one room; 0 = none are stored"`
+	FilesMinutes       int      `key:"files-minutes" for:"dev,signal" default:"60" doc:"how long such a file lives"`
+	MetricsListen      string   `key:"metrics-listen" for:"dev,signal,sfu" default:"127.0.0.1:9464" default-sfu:"127.0.0.1:9465" doc:"address of /metrics, /livez and /readyz, and of /debug/pprof/ if it is a loopback address; empty = none"`
+	DrainSeconds       int      `key:"drain-seconds" for:"signal,sfu" default:"2" default-sfu:"60" reload:"yes" doc:"after SIGTERM. sfu: how long calls may take to move to other nodes; 0 = they end at once. signal: how long /readyz says 503 before connections are closed, for a load balancer to see it"`
+	LogLevel           string   `key:"log-level" for:"dev,signal,sfu" default:"info" default-dev:"warn" reload:"yes" doc:"debug, info, warn or error"`
+	Verbose            bool     `key:"verbose" for:"dev" default:"false" doc:"the same as log-level debug"`
 
 	command string
 	origins map[string]string // by key: where the value comes from
@@ -150,6 +154,8 @@ func (o option) env() string {
 	return "SOTTO_" + strings.ToUpper(strings.ReplaceAll(o.key, "-", "_"))
 }
 
+func (o option) reloads() bool { return o.tag.Get("reload") == "yes" }
+
 func (o option) secret() bool {
 	return reflect.TypeFor[Config]().Field(o.index).Type == reflect.TypeFor[Secret]()
 }
@@ -209,6 +215,9 @@ func (c *Config) Check() error {
 			wrong("files-minutes", "is not between 1 and %d", 7*24*60)
 		}
 	}
+	if o, _ := find("drain-seconds"); o.known(c.command) && (c.DrainSeconds < 0 || c.DrainSeconds > 24*60*60) {
+		wrong("drain-seconds", "is not between 0 and %d", 24*60*60)
+	}
 	switch c.command {
 	case Signal:
 		c.checkSignal(wrong)
@@ -244,6 +253,12 @@ func (c *Config) checkSignal(wrong func(key, format string, args ...any)) {
 	}
 	if c.ClusterURL != "" {
 		c.checkURL(wrong)
+	}
+	if c.AddressConnections < 1 {
+		wrong("address-connections", "is less than 1")
+	}
+	if c.AddressRate < 1 {
+		wrong("address-rate", "is less than 1")
 	}
 	for _, o := range c.AllowedOrigins {
 		if u, err := url.Parse(o); err != nil || u.Host == "" || u.Path != "" || u.User != nil {
@@ -300,6 +315,23 @@ func (c *Config) Proxies() ([]netip.Prefix, error) {
 		list = append(list, prefix)
 	}
 	return list, nil
+}
+
+// Adopt takes the values of n that may change while a service runs, and lists the keys of others that n has different: they take
+// a restart. The two are of one command.
+func (c *Config) Adopt(n *Config) (fixed []string) {
+	old, fresh := reflect.ValueOf(c).Elem(), reflect.ValueOf(n).Elem()
+	for _, o := range options() {
+		switch {
+		case !o.known(c.command):
+		case o.reloads():
+			old.Field(o.index).Set(fresh.Field(o.index))
+			c.origins[o.key] = n.origins[o.key]
+		case !reflect.DeepEqual(old.Field(o.index).Interface(), fresh.Field(o.index).Interface()):
+			fixed = append(fixed, o.key)
+		}
+	}
+	return fixed
 }
 
 func (c *Config) origin(key string) string {

@@ -52,10 +52,11 @@ func Docs(w io.Writer) error {
 Written by ` + "`sotto config docs`" + `. A value comes from the flag, else from the environment, else from the file that
 ` + "`--config` or `SOTTO_CONFIG`" + ` names (YAML, one ` + "`key: value`" + ` a line), else it is the default. Lists have commas between their
 values; in the file they may be YAML lists. A key that does not exist is refused. Secrets have no flag of their own: ` + "`--KEY-file`" + ` names a
-file that holds the secret, as do ` + "`SOTTO_KEY_FILE` and `KEY-file:`" + `.
+file that holds the secret, as do ` + "`SOTTO_KEY_FILE` and `KEY-file:`" + `. On SIGHUP a service reads everything again and takes what says so
+below; a configuration with a fault is refused as a whole, and the former one stays.
 
-| key and flag | environment | for | default | |
-|---|---|---|---|---|
+| key and flag | environment | for | default | SIGHUP | |
+|---|---|---|---|---|---|
 `)
 	for _, o := range options() {
 		key, env := "`"+o.key+"`", "`"+o.env()+"`"
@@ -69,7 +70,7 @@ file that holds the secret, as do ` + "`SOTTO_KEY_FILE` and `KEY-file:`" + `.
 				standard = strings.TrimSpace(fmt.Sprintf("%s %s: %s", standard, c, cell(d)))
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", key, env, strings.Join(o.commands, ", "), standard, o.doc)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", key, env, strings.Join(o.commands, ", "), standard, o.tag.Get("reload"), o.doc)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
