@@ -60,31 +60,90 @@ const (
 )
 
 // BenchmarkFlatOut is a video frame of six packets from its arrival to the kernel, for n subscribers, in CPU time per sent
-// packet; and the floor below it: the same packets sealed and written without a server. Compare what one run prints.
+// packet, in turns with two others: the floor, which seals and writes the same packets without a server, and the naive
+// forwarder. of-floor and of-naive are what it is measured for.
 func BenchmarkFlatOut(b *testing.B) {
 	for _, n := range []int{10, 100} {
-		for o := transport.OffloadAuto; o <= transport.OffloadOff; o++ {
-			b.Run(fmt.Sprintf("subscribers=%d/socket=%v", n, o), func(b *testing.B) { flatOut(b, n, socket(b, o)) })
-		}
-		b.Run(fmt.Sprintf("subscribers=%d/floor", n), func(b *testing.B) { flatOutFloor(b, n, socket(b, transport.OffloadAuto)) })
+		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) { flatOut(b, n) })
 	}
 }
 
-func flatOut(b *testing.B, n int, bind transport.Bind) {
-	f := newFlat(b, n, bind)
+func flatOut(b *testing.B, n int) {
+	const block = 30 // frames of a turn, a second of video
+	f := newFlat(b, n, socket(b, transport.OffloadAuto), 0)
+	ways := []struct {
+		frame func()
+		sent  func() int64
+		cpu   time.Duration
+		from  int64
+	}{
+		{frame: f.next, sent: f.wire.sent.Load},
+		{},
+		{},
+	}
+	ways[1].frame, ways[1].sent = newFloor(b, n, socket(b, transport.OffloadAuto))
+	ways[2].frame, ways[2].sent = newNaive(b, n)
 	for range flatFrames {
 		f.next()
 	}
-	sent, spent := f.wire.sent.Load(), f.cpu
-	b.ReportAllocs()
+	frames := 0
+	turn := func() {
+		for i := range ways {
+			w := &ways[i]
+			runtime.GC() // each pays for its own garbage
+			f.cpu = 0
+			before := processTime()
+			for range block {
+				w.frame()
+			}
+			if i == 0 {
+				w.cpu += f.cpu // without the publisher
+			} else {
+				w.cpu += processTime() - before
+			}
+		}
+		frames += block
+	}
+	turn()
+	frames = 0
+	for i := range ways {
+		ways[i].cpu, ways[i].from = 0, ways[i].sent()
+	}
 	for b.Loop() {
-		f.next()
+		turn()
 	}
-	sent = f.wire.sent.Load() - sent
-	if sent < int64(b.N*n*flatPackets*9/10) {
-		b.Fatalf("%d packets of %d went out", sent, b.N*n*flatPackets)
+	var cost [3]float64
+	for i, w := range ways {
+		sent := w.sent() - w.from
+		if sent < int64(frames*n*flatPackets*9/10) {
+			b.Fatalf("way %d: %d packets of %d went out", i, sent, frames*n*flatPackets)
+		}
+		cost[i] = float64(w.cpu.Nanoseconds()) / float64(sent)
 	}
-	b.ReportMetric(float64((f.cpu-spent).Nanoseconds())/float64(sent), "cpu-ns/packet")
+	b.ReportMetric(cost[0], "cpu-ns/packet")
+	b.ReportMetric(cost[1], "cpu-ns/packet-floor")
+	b.ReportMetric(cost[2], "cpu-ns/packet-naive")
+	b.ReportMetric(cost[0]/cost[1], "of-floor")
+	b.ReportMetric(cost[0]/cost[2], "of-naive")
+}
+
+// BenchmarkOffload is the cost of a packet, as in BenchmarkFlatOut, on each way into the kernel.
+func BenchmarkOffload(b *testing.B) {
+	const n = 100
+	for o := transport.OffloadAuto; o <= transport.OffloadOff; o++ {
+		b.Run(fmt.Sprintf("socket=%v", o), func(b *testing.B) {
+			f := newFlat(b, n, socket(b, o), 0)
+			for range flatFrames {
+				f.next()
+			}
+			sent, spent := f.wire.sent.Load(), f.cpu
+			for b.Loop() {
+				f.next()
+			}
+			sent = f.wire.sent.Load() - sent
+			b.ReportMetric(float64((f.cpu-spent).Nanoseconds())/float64(sent), "cpu-ns/packet")
+		})
+	}
 }
 
 // BenchmarkShards is how the packets per second of a node grow with its shards: each with a socket, a core and a room of 30
@@ -99,7 +158,7 @@ func BenchmarkShards(b *testing.B) {
 			const subscribers = 30
 			list := make([]*flat, shards)
 			for i := range list {
-				list[i] = newFlat(b, subscribers, socket(b, transport.OffloadAuto))
+				list[i] = newFlat(b, subscribers, socket(b, transport.OffloadAuto), 0)
 				for range flatFrames {
 					list[i].next()
 				}
@@ -128,6 +187,41 @@ func BenchmarkShards(b *testing.B) {
 	}
 }
 
+// BenchmarkSenders is what a sender adds to one shard with one room: frames with and without it, in turns.
+func BenchmarkSenders(b *testing.B) {
+	for _, n := range []int{1, 10, 30, 50, 100, 250} {
+		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) {
+			f := newFlat(b, n, socket(b, transport.OffloadAuto), 1)
+			var cpu, wall [2]time.Duration
+			turn := func() {
+				for i, worth := range [...]int{1 << 30, worthASender} {
+					f.worthASender, f.cpu, f.wall = worth, 0, 0
+					for range 10 {
+						f.next()
+					}
+					cpu[i], wall[i] = cpu[i]+f.cpu, wall[i]+f.wall
+				}
+			}
+			for range flatFrames / 20 {
+				turn()
+			}
+			cpu, wall = [2]time.Duration{}, [2]time.Duration{}
+			helped, frames := f.helped(), 0
+			for b.Loop() {
+				turn()
+				frames += 10
+			}
+			packets := float64(frames * n * flatPackets)
+			b.ReportMetric(packets/wall[0].Seconds()/1e3, "kpackets/s-alone")
+			b.ReportMetric(packets/wall[1].Seconds()/1e3, "kpackets/s-helped")
+			b.ReportMetric(wall[0].Seconds()/wall[1].Seconds(), "times")
+			b.ReportMetric(float64(cpu[0].Nanoseconds())/packets, "cpu-ns/packet-alone")
+			b.ReportMetric(float64(cpu[1].Nanoseconds())/packets, "cpu-ns/packet-helped")
+			b.ReportMetric(float64(f.helped()-helped)/packets, "share-helped")
+		})
+	}
+}
+
 // flatFrames is how many frames are made at a time: 10 s, below the timeout of consent.
 const flatFrames = 300
 
@@ -142,22 +236,33 @@ type flat struct {
 	cpu, wall   time.Duration // in the shard
 }
 
-func newFlat(b *testing.B, n int, bind transport.Bind) *flat {
-	r := newRig(b)
+func newFlat(b *testing.B, n int, bind transport.Bind, senders int) *flat {
+	r := newRigWith(b, senders)
+	r.worthASender = worthASender
 	f := &flat{rig: r}
 	f.publisher, f.subscribers = audience(r, n)
 	far := stopped(b, n)
-	var runs []transport.Run
-	r.wire.onward = func(list []transport.Run) (int, error) {
-		runs = runs[:0]
-		for _, run := range list {
-			run.To = far[int(run.To.Addr().As4()[3])%n]
-			runs = append(runs, run)
-		}
-		return bind.WriteBatch(runs)
+	r.wire.socket = func() transport.Writer {
+		return &divert{Writer: bind.(interface{ NewWriter() transport.Writer }).NewWriter(), far: far}
 	}
-	b.Cleanup(func() { r.wire.onward = nil }) // the end of the sessions is not for the socket
 	return f
+}
+
+// divert writes to sockets that take the places of the rig's subscribers.
+type divert struct {
+	transport.Writer
+	far  []netip.AddrPort
+	runs []transport.Run
+}
+
+func (d *divert) WriteBatch(list []transport.Run) (int, error) {
+	d.runs = d.runs[:0]
+	for _, run := range list {
+		to := run.To.Addr().As4()
+		run.To = d.far[int(binary.BigEndian.Uint16(to[2:]))%len(d.far)]
+		d.runs = append(d.runs, run)
+	}
+	return d.Writer.WriteBatch(d.runs)
 }
 
 // next feeds a frame.
@@ -205,7 +310,8 @@ func (f *flat) prepare() {
 	}
 }
 
-func flatOutFloor(b *testing.B, n int, bind transport.Bind) {
+// newFloor seals and writes a frame for n receivers and does nothing else.
+func newFloor(b *testing.B, n int, bind transport.Bind) (frame func(), count func() int64) {
 	far := stopped(b, n)
 	seal, err := srtp.CreateContext(make([]byte, 16), make([]byte, 12), srtp.ProtectionProfileAeadAes128Gcm)
 	if err != nil {
@@ -217,8 +323,8 @@ func flatOutFloor(b *testing.B, n int, bind transport.Bind) {
 		runs[i] = transport.Run{Data: make([]byte, flatPackets*size), Segment: size, To: far[i]}
 	}
 	var header rtp.Header
-	seq, sent := uint16(0), 0
-	frame := func() {
+	seq, sent := uint16(0), int64(0)
+	return func() {
 		for i := range runs {
 			for k := range flatPackets {
 				p := runs[i].Data[k*size : (k+1)*size-transport.SealOverhead : (k+1)*size]
@@ -235,14 +341,6 @@ func flatOutFloor(b *testing.B, n int, bind transport.Bind) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		sent += k
-	}
-	frame()
-	sent = 0
-	b.ReportAllocs()
-	before := processTime()
-	for b.Loop() {
-		frame()
-	}
-	b.ReportMetric(float64((processTime()-before).Nanoseconds())/float64(sent), "cpu-ns/packet")
+		sent += int64(k)
+	}, func() int64 { return sent }
 }

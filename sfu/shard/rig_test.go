@@ -43,6 +43,27 @@ type wire struct {
 	woken    chan struct{}
 	onward   func([]transport.Run) (int, error) // while counting; nil = nowhere
 	yields   bool                               // a write lets other goroutines go first, as if it took long
+	socket   func() transport.Writer            // where goroutines of the shard write while counting; nil = as above
+}
+
+// pen is the wire's Writer for one goroutine.
+type pen struct {
+	*wire
+	socket transport.Writer
+}
+
+func (w *wire) NewWriter() transport.Writer { return &pen{wire: w} }
+
+func (p *pen) WriteBatch(runs []transport.Run) (int, error) {
+	if p.wire.socket == nil || !p.counting.Load() {
+		return p.wire.WriteBatch(runs)
+	}
+	if p.socket == nil {
+		p.socket = p.wire.socket()
+	}
+	n, err := p.socket.WriteBatch(runs)
+	p.sent.Add(int64(n))
+	return n, err
 }
 
 type mailbox struct{ dtls, media chan []byte }
@@ -114,7 +135,7 @@ func newRigWith(t testing.TB, senders int) *rig {
 		t.Fatal(err)
 	}
 	w := &wire{up: make(chan transport.Datagram, 64), woken: make(chan struct{}, 1)}
-	s, err := prepare(Config{Bind: w, Certificate: certificate, Sessions: 256, Inbox: 16, Senders: helpers})
+	s, err := prepare(Config{Bind: w, Certificate: certificate, Sessions: 512, Inbox: 16, Senders: helpers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +165,7 @@ type far struct {
 // connect makes a session through STUN and DTLS, driving the shard until it is up.
 func (r *rig) connect(key, roomKey uint64, media Media) *far {
 	r.Helper()
-	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(key)}), 5000)
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(key >> 8), byte(key)}), 5000)
 	box := mailbox{dtls: make(chan []byte, 256), media: make(chan []byte, 256)}
 	r.wire.down.Store(addr, box)
 	cert, err := selfsign.GenerateSelfSigned()

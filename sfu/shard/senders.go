@@ -6,11 +6,12 @@ import (
 )
 
 const (
-	// worthASender is how many packets must be to send for each goroutine that is woken to help.
-	worthASender = 192
-	// pieceSends is how many packets a piece of a shared fan-out should have: some 50 µs of work, which is what one waits
-	// for another at the end.
-	pieceSends = 48
+	// worthASender is how many packets there must be for each goroutine that is woken to help: 400 µs of work, four times
+	// as long as one takes to come.
+	worthASender = 256
+	// pieceSends is how many packets a piece of a shared fan-out should have: some 30 µs of work, which is what one waits
+	// for another at the end, and a system call of four frames.
+	pieceSends = 24
 )
 
 // Senders are goroutines that help the shards of a process with large fan-outs: a room of hundreds is on one shard, but its
