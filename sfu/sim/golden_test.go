@@ -74,7 +74,10 @@ func firstDifference(got, want []byte) string {
 func TestPaths(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("\n| scenario | viewer | sent kbit/s | used | queue p50 / p95 ms | frozen s | switches | layer 0 / 1 / 2 |\n|---|---|---|---|---|---|---|---|\n")
-	for _, plan := range few([]Plan{Steady(), Variable(), CrossTraffic(), Fairness(), Competitor(), PauseResume(), Grid(), Outage()}, 2) {
+	for _, plan := range few([]Plan{
+		Steady(), Variable(), VariableShared(), CongestedFeedback(), CrossTraffic(), Fairness(), FarAndNear(), Competitor(), ShortTCP(), PauseResume(),
+		PauseShared(), Grid(), Outage(),
+	}, 4) {
 		r := Run(plan, 1)
 		var shares []float64
 		for i := range r.Viewers {
@@ -103,10 +106,51 @@ func TestPaths(t *testing.T) {
 				100*v.OnLayer(0, from, plan.Length), 100*v.OnLayer(1, from, plan.Length), 100*v.OnLayer(2, from, plan.Length))
 		}
 		if len(shares) > 1 {
-			fmt.Fprintf(&table, "| %s | fairness (Jain) | %.3f | | | | | |\n", plan.Name, jain(shares))
+			fmt.Fprintf(&table, "| %s | fairness (Jain) | %.3f%s | | | | | |\n", plan.Name, jain(shares), of(plan, r))
 		}
 	}
 	t.Log(table.String())
+}
+
+// of names the fairest index, where the capacity stays what it is.
+func of(plan Plan, r *Result) string {
+	for _, l := range r.Viewers[0].Lines {
+		if l.Link != plan.Shared[0].Rate {
+			return ""
+		}
+	}
+	return fmt.Sprintf(" of %.3f", fairest(len(r.Viewers), plan.Shared[0].Rate))
+}
+
+// fairest returns the highest index that so many flows of the usual layers can have on a link while none of them could take one layer
+// more: layers are steps, and shares become equal only by leaving free what somebody wants.
+func fairest(flows int, rate unit.Bitrate) (best float64) {
+	w := [3]float64{float64(wire(usual[0])), float64(wire(usual[1])), float64(wire(usual[2]))}
+	for top := range flows + 1 {
+		for middle := range flows - top + 1 {
+			low := flows - top - middle
+			sum := float64(top)*w[2] + float64(middle)*w[1] + float64(low)*w[0]
+			free := float64(rate) - sum
+			if free < 0 || low > 0 && free >= w[1]-w[0] || middle > 0 && free >= w[2]-w[1] {
+				continue
+			}
+			shares := slices.Concat(slices.Repeat(w[2:], top), slices.Repeat(w[1:2], middle), slices.Repeat(w[:1], low))
+			best = max(best, jain(shares))
+		}
+	}
+	return best
+}
+
+func TestFairest(t *testing.T) {
+	for _, test := range []struct {
+		flows int
+		rate  unit.Bitrate
+		want  float64
+	}{{2, 2000, 1}, {3, 3000, 1}, {4, 6000, 0.81}, {3, 3500, 0.74}, {2, 1000, 0.83}, {1, 3000, 1}} {
+		if got := fairest(test.flows, test.rate*unit.Kbps); got < test.want-0.006 || got > test.want+0.006 {
+			t.Errorf("%d flows on %d kbit/s: %.3f, want %.2f", test.flows, test.rate, got, test.want)
+		}
+	}
 }
 
 // jain returns Jain's index: 1 is equal shares, 1/n is all for one.

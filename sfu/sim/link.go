@@ -135,7 +135,15 @@ func (l *Link) constant(rate unit.Bitrate, end time.Duration) {
 	next()
 }
 
-// tcp is a greedy flow with Reno's window: slow start, additive increase, halving once a round trip, time-out.
+// browse fetches files of 30 to 50 kB over TCP until end, each after a pause of 10 s in the mean (RFC 8867 5.7).
+func (l *Link) browse(end time.Duration) {
+	pause := time.Duration(l.w.rng.ExpFloat64() * float64(10*time.Second))
+	l.w.at(l.w.now+pause, func() {
+		l.compete(end, 30_000+l.w.rng.IntN(20_000), func() { l.browse(end) })
+	})
+}
+
+// tcp is a flow with Reno's window: slow start, additive increase, halving once a round trip, time-out.
 type tcp struct {
 	l          *Link
 	window     float64 // packets
@@ -143,21 +151,23 @@ type tcp struct {
 	flight     int
 	recover    time.Duration // losses of what was sent before count once
 	end        time.Duration
-	acked      int // bytes
+	file       int    // bytes to send; 0: without end
+	done       func() // called once they have arrived
+	acked      int    // bytes
 	lastAck    time.Duration
 	generation int
 }
 
-// compete starts a TCP-like flow that ends at end.
-func (l *Link) compete(end time.Duration) *tcp {
-	t := &tcp{l: l, window: 10, threshold: 1e9, end: end, lastAck: l.w.now}
+// compete starts a TCP-like flow that ends at end, or when a file of so many bytes has arrived; 0 is a greedy one.
+func (l *Link) compete(end time.Duration, file int, done func()) *tcp {
+	t := &tcp{l: l, window: 10, threshold: 1e9, end: end, file: file, done: done, lastAck: l.w.now}
 	t.fill()
 	return t
 }
 
 func (t *tcp) fill() {
 	const size = 1500
-	for t.l.w.now < t.end && float64(t.flight) < t.window {
+	for t.l.w.now < t.end && float64(t.flight) < t.window && (t.file == 0 || t.acked+t.flight*size < t.file) {
 		t.flight++
 		sent, generation := t.l.w.now, t.generation
 		t.l.send(size, func() {
@@ -178,6 +188,10 @@ func (t *tcp) ack(sent time.Duration, generation, size int) {
 		t.window += 1 / t.window
 	}
 	t.lastAck = t.l.w.now
+	if t.file != 0 && t.acked >= t.file && t.done != nil {
+		t.done()
+		t.done = nil
+	}
 	t.fill()
 }
 

@@ -54,7 +54,28 @@ func Constant(viewer int, rate unit.Bitrate, length time.Duration) func(*World) 
 
 // TCP adds a greedy TCP-like flow to a viewer's link.
 func TCP(viewer int, length time.Duration) func(*World) {
-	return func(w *World) { w.result.TCP = append(w.result.TCP, w.Viewers[viewer].Link.compete(w.now+length)) }
+	return func(w *World) {
+		w.result.TCP = append(w.result.TCP, w.Viewers[viewer].Link.compete(w.now+length, 0, nil))
+	}
+}
+
+// Browse adds users to a viewer's link who fetch small files over TCP.
+func Browse(viewer, users int, length time.Duration) func(*World) {
+	return func(w *World) {
+		for range users {
+			w.Viewers[viewer].Link.browse(w.now + length)
+		}
+	}
+}
+
+// SetUp changes the rate of a viewer's way back.
+func SetUp(viewer int, rate unit.Bitrate) func(*World) {
+	return func(w *World) { w.Viewers[viewer].back.Rate = rate }
+}
+
+// Upload sends on a viewer's way back, as its own camera does.
+func Upload(viewer int, rate unit.Bitrate, length time.Duration) func(*World) {
+	return func(w *World) { w.Viewers[viewer].back.constant(rate, w.now+length) }
 }
 
 // Stall holds a viewer's packets back for a while.

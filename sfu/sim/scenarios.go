@@ -81,7 +81,7 @@ func Steady() Plan { return one("steady", time.Minute, LinkConfig{Rate: fast}) }
 // SlowJoin joins over 0.5 Mbit/s.
 func SlowJoin() Plan { return one("slowjoin", 30*time.Second, LinkConfig{Rate: slow}) }
 
-// Competitor has a greedy TCP-like flow on 3 Mbit/s from 10 s on.
+// Competitor has a greedy TCP-like flow on 3 Mbit/s from 10 s on (RFC 8867 5.6).
 func Competitor() Plan {
 	p := one("tcp", 70*time.Second, LinkConfig{Rate: fast})
 	p.At(10*time.Second, TCP(0, time.Minute))
@@ -113,14 +113,10 @@ func CrossTraffic() Plan {
 
 // Fairness has three viewers on one bottleneck, joining one after the other (RFC 8867 5.4).
 func Fairness() Plan {
-	p := Plan{Name: "fairness", Length: 90 * time.Second, Shared: []LinkConfig{{Rate: fast, Delay: 20 * time.Millisecond}}}
-	for i := range 3 {
-		p.Viewers = append(p.Viewers, ViewerPlan{Shared: 1, Joins: time.Second + time.Duration(i)*15*time.Second})
-	}
-	return p
+	return shared("fairness", 90*time.Second, fast, 0, 15*time.Second, 30*time.Second)
 }
 
-// PauseResume pauses the picture and wants it again (RFC 8867 5.7).
+// PauseResume pauses the picture and wants it again (RFC 8867 5.8).
 func PauseResume() Plan {
 	p := one("pause", 60*time.Second, LinkConfig{Rate: fast})
 	p.At(20*time.Second, Want(0, 0)).At(40*time.Second, Want(0, 720))

@@ -197,21 +197,27 @@ func (w *World) viewer(id room.PeerID) *Viewer {
 
 // rtcp hands a viewer's feedback to the room after the way back, by way of its wire form.
 func (w *World) rtcp(from room.PeerID, delay time.Duration, p rtcp.Packet) {
-	if v := w.viewer(from); v != nil && v.plan.UpLoss > 0 && w.rng.Float64() < v.plan.UpLoss {
+	v := w.viewer(from)
+	if v != nil && v.plan.UpLoss > 0 && w.rng.Float64() < v.plan.UpLoss {
 		return
 	}
 	raw, err := p.Marshal()
 	if err != nil {
 		panic("sim: " + err.Error())
 	}
-	w.at(w.now+delay, func() {
+	arrive := func() {
 		packets, err := rtcp.Unmarshal(raw)
 		if err != nil {
 			panic("sim: " + err.Error())
 		}
 		w.room.HandleRTCP(w.wall(), from, packets, &w.batch)
 		w.flush()
-	})
+	}
+	if v != nil && v.back != nil {
+		v.back.send(len(raw)+wireOverhead, arrive, nil)
+		return
+	}
+	w.at(w.now+delay, arrive)
 }
 
 // rate is a shorthand for what arrived in an interval of the result.

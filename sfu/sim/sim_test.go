@@ -76,7 +76,7 @@ func TestLink_losesAndKeepsTheOrder(t *testing.T) {
 
 func TestLink_greedyFlowFillsIt(t *testing.T) {
 	w, l := linkWorld(LinkConfig{Rate: 3 * unit.Mbps, Delay: 20 * time.Millisecond})
-	flow := l.compete(30 * time.Second)
+	flow := l.compete(30*time.Second, 0, nil)
 	w.run(30 * time.Second)
 	if rate := unit.RateOf(flow.acked, 30*time.Second); rate < 2700*unit.Kbps || rate > 3*unit.Mbps {
 		t.Errorf("a greedy flow alone got %d of 3 Mbit/s", rate)

@@ -9,6 +9,7 @@ import (
 	"sotto/sfu/bwe"
 	"sotto/sfu/packet"
 	"sotto/sfu/room"
+	"sotto/sfu/unit"
 )
 
 var (
@@ -22,7 +23,8 @@ type ViewerPlan struct {
 	Down   LinkConfig    // Delay 0 is 20 ms
 	Up     time.Duration // delay of its feedback, 0 is 20 ms
 	UpLoss float64       // of its feedback, 0-1
-	Shared int           // 1 is the first of the plan's shared links, instead of Down; 0 is none
+	UpRate unit.Bitrate  // of the way back, 0 is unlimited
+	Shared int           // 1 is the first of the plan's shared links, instead of Down, and Down.Delay comes on top; 0 is none
 	Joins  time.Duration
 	Height uint16 // of every camera, 0 is 720
 	// Feedback is the interval of its transport-wide feedback, 0 is that of the recorder (50 ms).
@@ -37,6 +39,8 @@ type layerSwitch struct {
 // Viewer is a subscriber of every camera: a link and a receiver for each slot.
 type Viewer struct {
 	Link  *Link
+	back  *Link         // of its feedback; nil is a way without limit
+	extra time.Duration // of its way behind a shared link
 	w     *World
 	id    room.PeerID
 	plan  ViewerPlan
@@ -56,6 +60,7 @@ type Viewer struct {
 type audioResult struct{ sent, received int }
 
 func newViewer(w *World, id room.PeerID, plan ViewerPlan) *Viewer {
+	extra := plan.Down.Delay
 	if plan.Down.Delay == 0 {
 		plan.Down.Delay = 20 * time.Millisecond
 	}
@@ -66,8 +71,11 @@ func newViewer(w *World, id room.PeerID, plan ViewerPlan) *Viewer {
 		plan.Height = 720
 	}
 	v := &Viewer{w: w, id: id, plan: plan}
+	if plan.UpRate > 0 {
+		v.back = newLink(w, LinkConfig{Rate: plan.UpRate, Delay: plan.Up})
+	}
 	if plan.Shared > 0 {
-		v.Link = w.Links[plan.Shared-1]
+		v.Link, v.extra = w.Links[plan.Shared-1], extra
 	} else {
 		v.Link = newLink(w, plan.Down)
 	}
@@ -110,7 +118,13 @@ func (v *Viewer) sent(s *room.Send, raw []byte) {
 	if s.Kind == room.Audio {
 		v.audio.sent++
 	}
-	v.Link.send(size, func() { v.receive(raw) }, nil)
+	v.Link.send(size, func() {
+		if v.extra == 0 {
+			v.receive(raw)
+			return
+		}
+		v.w.at(v.w.now+v.extra, func() { v.receive(raw) })
+	}, nil)
 }
 
 func (v *Viewer) receive(raw []byte) {
