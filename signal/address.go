@@ -106,6 +106,14 @@ func (a *addresses) limited(ip netip.Addr) bool {
 	return ip.IsValid() && !(a.loopbackFree && ip.Unmap().IsLoopback())
 }
 
+// client is what an address is bounded as, zero if it is not.
+func (a *addresses) client(ip netip.Addr) netip.Addr {
+	if !a.limited(ip) {
+		return netip.Addr{}
+	}
+	return prefix(ip)
+}
+
 // prefix is what one client owns: an IPv4 address or an IPv6 /64.
 func prefix(ip netip.Addr) netip.Addr {
 	ip = ip.Unmap().WithZone("")

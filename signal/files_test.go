@@ -2,8 +2,10 @@ package signal
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -34,6 +36,13 @@ func withFiles(t *testing.T, f func(w *world, files *blob.Store)) {
 	})
 }
 
+// found makes the room's group, which only members of store files for.
+func (c *client) found() {
+	c.t.Helper()
+	c.create(testGroup)
+	c.gets(c, protocol.EnvelopeCreate, 0)
+}
+
 func request(files *blob.Store, method, path, token string, content []byte) int {
 	r := httptest.NewRequest(method, path, bytes.NewReader(content))
 	r.Header.Set("Authorization", "Bearer "+token)
@@ -45,6 +54,7 @@ func request(files *blob.Store, method, path, token string, content []byte) int 
 func TestUpload_fromParticipantToParticipant(t *testing.T) {
 	withFiles(t, func(w *world, files *blob.Store) {
 		a := w.join()
+		a.found()
 		a.send(&protocol.Upload{ID: 7, Size: 5})
 		place := expect[*protocol.UploadPath](a)
 		if place.ID != 7 || !strings.HasPrefix(place.Path, protocol.FilePrefix) {
@@ -80,6 +90,7 @@ func TestUpload_fromParticipantToParticipant(t *testing.T) {
 func TestUpload_refuses(t *testing.T) {
 	withFiles(t, func(w *world, files *blob.Store) {
 		a := w.join()
+		a.found()
 		for size, code := range map[string]protocol.Code{
 			"67174401": protocol.CodeTooLarge, "0": protocol.CodeBadMessage, "-1": protocol.CodeBadMessage,
 		} {
@@ -99,7 +110,54 @@ func TestUpload_refuses(t *testing.T) {
 	})
 	inBubble(t, Limits{}, func(w *world) {
 		a := w.join()
+		a.found()
 		a.send(&protocol.Upload{ID: 7, Size: 5})
 		a.expectError(protocol.CodeNotPermitted, false)
+	})
+}
+
+// Who waits to be let in has no part in the room's space.
+func TestUpload_needsAMember(t *testing.T) {
+	withFiles(t, func(w *world, files *blob.Store) {
+		a := w.join()
+		a.found()
+		b := w.join()
+		expect[*protocol.PeerJoined](a)
+		b.send(&protocol.Upload{ID: 7, Size: 5})
+		b.expectError(protocol.CodeNotPermitted, false)
+		a.admit(testGroup, 0, b)
+		b.gets(a, protocol.EnvelopeCommit, 0)
+		b.gets(a, protocol.EnvelopeWelcome, 0)
+		b.send(&protocol.Upload{ID: 8, Size: 5})
+		expect[*protocol.UploadPath](b)
+		if got := files.Stats().Reserved["ok"]; got != 1 {
+			t.Errorf("%d places", got)
+		}
+	})
+}
+
+// One address has its share of the store, over all rooms.
+func TestUpload_shareOfAnAddress(t *testing.T) {
+	withFiles(t, func(w *world, files *blob.Store) {
+		w.stop()
+		w.config.ClientAddr = func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") }
+		w.start()
+		synctest.Wait()
+		for room, want := range []int{3, 3, 3, 3, 3, 0} { // a gigabyte
+			_, w.link, _ = ed25519.GenerateKey(nil)
+			a := w.join()
+			a.found()
+			for n := range want + 1 {
+				a.send(&protocol.Upload{ID: 8, Size: protocol.MaxFile})
+				if n < want {
+					expect[*protocol.UploadPath](a)
+				} else {
+					a.expectError(protocol.CodeLimit, false)
+				}
+			}
+			if got := files.Stats().Reserved["client"]; (got == 1) != (room == 5) {
+				t.Errorf("room %d: %d refused for the address", room, got)
+			}
+		}
 	})
 }

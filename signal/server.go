@@ -119,6 +119,9 @@ func New(c Config) (*Server, error) {
 		},
 	}
 	s.policy.Store(policy)
+	if s.files != nil {
+		s.files.CountClients(func(r *http.Request) netip.Addr { return s.addresses.client(s.policy.Load().clientAddr(r)) })
+	}
 	s.usedTokens.limit = limits.OnceTokens
 	s.resumeKey, s.outlived = bytes.Clone(c.ResumeKey), len(c.ResumeKey) > 0
 	if s.outlived {

@@ -418,7 +418,10 @@ func (s *session) upload(st admitted, u *protocol.Upload) error {
 	if s.server.files == nil {
 		return &refusal{id: &u.ID, code: protocol.CodeNotPermitted, text: "no files are stored here"}
 	}
-	path, token, err := s.server.files.Reserve(st.member.room.id, int64(u.Size))
+	if !st.member.room.mayCommit(st.member) {
+		return &refusal{id: &u.ID, code: protocol.CodeNotPermitted, text: "files are for member connections"}
+	}
+	path, token, err := s.server.files.Reserve(st.member.room.id, s.server.addresses.client(s.ip), int64(u.Size))
 	if err != nil { // the decoder knows the sizes
 		return &refusal{id: &u.ID, code: protocol.CodeLimit, text: "no space for the file"}
 	}

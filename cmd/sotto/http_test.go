@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestPageMux_files(t *testing.T) {
 		defer stop()
 		path, token := protocol.FilePrefix+protocol.RoomID{}.String(), ""
 		if files != nil {
-			if path, token, err = files.Reserve(protocol.RoomID{1}, 3); err != nil {
+			if path, token, err = files.Reserve(protocol.RoomID{1}, netip.Addr{}, 3); err != nil {
 				t.Fatal(err)
 			}
 		}

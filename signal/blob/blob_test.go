@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,7 @@ func newStore(t *testing.T, c Config) *Store {
 
 func reserve(t *testing.T, s *Store, size int64) (path, token string) {
 	t.Helper()
-	path, token, err := s.Reserve(testRoom, size)
+	path, token, err := s.Reserve(testRoom, netip.Addr{}, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,32 +214,32 @@ func TestHandler_refuses(t *testing.T) {
 func TestReserve_caps(t *testing.T) {
 	s := newStore(t, Config{Bytes: roomBytes + 5})
 	for _, size := range []int64{0, -1, protocol.MaxFile + 1, 1 << 62} {
-		if _, _, err := s.Reserve(testRoom, size); !errors.Is(err, ErrSize) {
+		if _, _, err := s.Reserve(testRoom, netip.Addr{}, size); !errors.Is(err, ErrSize) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
 	largest := 0
 	for {
-		if _, _, err := s.Reserve(testRoom, protocol.MaxFile); err != nil {
+		if _, _, err := s.Reserve(testRoom, netip.Addr{}, protocol.MaxFile); err != nil {
 			break
 		}
 		largest++
 	}
 	if left := int64(roomBytes - largest*protocol.MaxFile); left < 0 || left >= protocol.MaxFile {
 		t.Errorf("%d of the largest files in a room", largest)
-	} else if _, _, err := s.Reserve(testRoom, left); err != nil {
+	} else if _, _, err := s.Reserve(testRoom, netip.Addr{}, left); err != nil {
 		t.Errorf("what is left of the room: %v", err)
 	}
-	if _, _, err := s.Reserve(testRoom, 1); !errors.Is(err, ErrFull) {
+	if _, _, err := s.Reserve(testRoom, netip.Addr{}, 1); !errors.Is(err, ErrFull) {
 		t.Errorf("a full room: %v", err)
 	}
 	other := protocol.RoomID{2}
 	for range 5 {
-		if _, _, err := s.Reserve(other, 1); err != nil {
+		if _, _, err := s.Reserve(other, netip.Addr{}, 1); err != nil {
 			t.Errorf("another room: %v", err)
 		}
 	}
-	if _, _, err := s.Reserve(other, 1); !errors.Is(err, ErrFull) {
+	if _, _, err := s.Reserve(other, netip.Addr{}, 1); !errors.Is(err, ErrFull) {
 		t.Errorf("a full store: %v", err)
 	}
 	if st := s.Stats(); st.Bytes != roomBytes+5 || st.Reserved[refusedSize] != 4 || st.Reserved[refusedFull] != 3 {
@@ -249,7 +250,7 @@ func TestReserve_caps(t *testing.T) {
 func TestReserve_filesOfARoom(t *testing.T) {
 	s := newStore(t, Config{})
 	for i := range roomFiles + 1 {
-		if _, _, err := s.Reserve(testRoom, 1); (err != nil) != (i == roomFiles) {
+		if _, _, err := s.Reserve(testRoom, netip.Addr{}, 1); (err != nil) != (i == roomFiles) {
 			t.Fatalf("file %d: %v", i, err)
 		}
 	}
@@ -435,16 +436,124 @@ func TestPut_manyAtOnce(t *testing.T) {
 func TestHandler_tooManyRequests(t *testing.T) {
 	s := newStore(t, Config{})
 	path, _ := put(t, s, 10)
-	for range maxRequests {
-		s.requests <- struct{}{}
-	}
+	s.requests = maxRequests
 	w := do(s, http.MethodGet, path, "", nil)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("%d, %v", w.Code, w.Header())
 	}
-	<-s.requests
+	s.requests--
 	if w := do(s, http.MethodGet, path, "", nil); w.Code != http.StatusOK {
 		t.Errorf("with room for one: %d", w.Code)
+	}
+}
+
+func TestReserve_client(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, Config{})
+		one, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		taken := int64(0)
+		for i := byte(0); ; i++ {
+			if _, _, err := s.Reserve(protocol.RoomID{i / 2}, one, protocol.MaxFile); err != nil {
+				break
+			}
+			taken += protocol.MaxFile
+		}
+		if taken > DefaultBytes/clientShare || taken < DefaultBytes/clientShare-protocol.MaxFile {
+			t.Errorf("%d bytes for one client", taken)
+		}
+		if st := s.Stats(); st.Reserved[refusedClient] != 1 {
+			t.Errorf("stats %+v", st)
+		}
+		for _, client := range []netip.Addr{other, {}} {
+			if _, _, err := s.Reserve(protocol.RoomID{200}, client, protocol.MaxFile); err != nil {
+				t.Errorf("another client: %v", err)
+			}
+		}
+		time.Sleep(uploadWait + sweepInterval)
+		synctest.Wait()
+		if _, _, err := s.Reserve(testRoom, one, 1); err != nil {
+			t.Errorf("when its places are over: %v", err)
+		}
+		time.Sleep(uploadWait + sweepInterval)
+		synctest.Wait()
+		if len(s.clients) != 0 {
+			t.Errorf("%d clients remembered", len(s.clients))
+		}
+	})
+	small := newStore(t, Config{Bytes: roomBytes})
+	if _, _, err := small.Reserve(testRoom, netip.MustParseAddr("192.0.2.1"), protocol.MaxFile); err != nil {
+		t.Errorf("in a small store: %v", err)
+	}
+}
+
+func TestHandler_requestsOfOneClient(t *testing.T) {
+	s := newStore(t, Config{})
+	s.CountClients(func(r *http.Request) netip.Addr {
+		client, _ := netip.ParseAddr(r.Header.Get("Client"))
+		return client
+	})
+	path, _ := put(t, s, 10)
+	one := netip.MustParseAddr("192.0.2.1")
+	for range clientRequests {
+		if _, reason := s.enter(one); reason != "" {
+			t.Fatal(reason)
+		}
+	}
+	for client, want := range map[string]int{"192.0.2.1": http.StatusTooManyRequests, "192.0.2.2": http.StatusOK, "": http.StatusOK} {
+		w := do(s, http.MethodGet, path, "", nil, "Client", client)
+		if w.Code != want || (w.Code != http.StatusOK) != (w.Header().Get("Retry-After") != "") {
+			t.Errorf("%q: %d, %v", client, w.Code, w.Header())
+		}
+	}
+	for range clientRequests {
+		s.exit(one)
+	}
+	if w := do(s, http.MethodGet, path, "", nil, "Client", "192.0.2.1"); w.Code != http.StatusOK || len(s.running) != 0 || s.requests != 0 {
+		t.Errorf("when the others have ended: %d, %v", w.Code, s.running)
+	}
+}
+
+// TestGet_slow: who reads nothing, or too little, does not hold its place.
+func TestGet_slow(t *testing.T) {
+	const size = 3 << 20
+	for name, c := range map[string]struct {
+		read func(c net.Conn)
+		cut  time.Duration
+	}{
+		"nothing": {func(net.Conn) {}, idleTime},
+		"a few bytes now and then": {func(c net.Conn) {
+			for b := make([]byte, 2000); ; time.Sleep(time.Second) {
+				if _, err := io.ReadFull(c, b); err != nil {
+					return
+				}
+			}
+		}, timeFor(size)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(t, Config{})
+				path, _ := put(t, s, size)
+				l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+				hs := &http.Server{Handler: s}
+				go func() { _ = hs.Serve(l) }()
+				defer hs.Close()
+				client, server := net.Pipe()
+				defer client.Close()
+				l.conns <- server
+				fmt.Fprintf(client, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+				go c.read(client)
+				time.Sleep(c.cut - time.Second)
+				synctest.Wait()
+				if s.requests != 1 {
+					t.Fatal("cut too early")
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if s.requests != 0 || s.Stats().Requests[brokenOff] != 1 {
+					t.Errorf("%d requests, stats %+v", s.requests, s.Stats())
+				}
+			})
+		})
 	}
 }
 
@@ -454,7 +563,7 @@ func FuzzPath(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = s.Close() })
-	path, token, err := s.Reserve(testRoom, 4)
+	path, token, err := s.Reserve(testRoom, netip.Addr{}, 4)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -18,14 +19,13 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, http.StatusNotFound, refusedUnknown)
 		return
 	}
-	select {
-	case s.requests <- struct{}{}:
-		defer func() { <-s.requests }()
-	default:
+	client := s.client(r)
+	if status, reason := s.enter(client); reason != "" {
 		w.Header().Set("Retry-After", "2")
-		s.refuse(w, http.StatusServiceUnavailable, refusedBusy)
+		s.refuse(w, status, reason)
 		return
 	}
+	defer s.exit(client)
 	switch r.Method {
 	case http.MethodPut:
 		s.put(w, r, name)
@@ -34,6 +34,30 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT")
 		s.refuse(w, http.StatusMethodNotAllowed, refusedMethod)
+	}
+}
+
+// enter counts a request that runs from now on, or says why not.
+func (s *Store) enter(client netip.Addr) (status int, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.requests >= maxRequests:
+		return http.StatusServiceUnavailable, refusedBusy
+	case client.IsValid() && s.running[client] >= clientRequests:
+		return http.StatusTooManyRequests, refusedClient
+	}
+	s.requests++
+	s.running[client]++
+	return 0, ""
+}
+
+func (s *Store) exit(client netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests--
+	if s.running[client]--; s.running[client] == 0 {
+		delete(s.running, client)
 	}
 }
 
@@ -67,16 +91,16 @@ func (s *Store) get(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	defer content.Close() // read only: nothing is lost
-	// A reader that is too slow for the whole is cut; the connection may go on
-	// with something else.
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(requestTime)) // where it is supported
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", "attachment")
 	s.count(resultRead)
-	http.ServeContent(w, r, "", time.Time{}, content)
+	out := &reply{ResponseWriter: w, control: http.NewResponseController(w), until: time.Now().Add(timeFor(f.size))}
+	http.ServeContent(out, r, "", time.Time{}, content)
+	_ = out.control.SetWriteDeadline(time.Time{}) // the connection may go on with something else
+	if out.err != nil {
+		s.count(brokenOff)
+	}
 }
 
 // put stores a file in its place.
@@ -120,7 +144,7 @@ func (s *Store) begin(r *http.Request, name string) (_ *file, status int, reason
 	case r.ContentLength != f.size:
 		return nil, http.StatusBadRequest, refusedLength
 	}
-	f.state, f.until = writing, now.Add(requestTime)
+	f.state, f.until = writing, now.Add(timeFor(f.size))
 	return f, 0, ""
 }
 
@@ -133,7 +157,7 @@ func (s *Store) write(w http.ResponseWriter, r *http.Request, f *file) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	in := &body{r: r.Body, control: http.NewResponseController(w), until: time.Now().Add(requestTime)}
+	in := &body{r: r.Body, control: http.NewResponseController(w), until: time.Now().Add(timeFor(f.size))}
 	n, err := io.Copy(out, io.LimitReader(in, f.size))
 	if in.err != nil {
 		return errors.Join(errLength, in.err)
@@ -175,6 +199,36 @@ func (s *Store) finish(f *file, err error) (status int, reason string) {
 	return status, reason
 }
 
+// timeFor is how long a transfer of that many bytes may take.
+func timeFor(size int64) time.Duration {
+	return idleTime + time.Duration(size)*time.Second/minRate
+}
+
+// deadline is when a transfer is cut that makes no progress from now on.
+func deadline(until time.Time) time.Time {
+	if idle := time.Now().Add(idleTime); idle.Before(until) {
+		return idle
+	}
+	return until
+}
+
+// reply is a response whose reader may stand still for idleTime only.
+type reply struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	until   time.Time
+	err     error
+}
+
+func (w *reply) Write(p []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(deadline(w.until)) // where it is supported
+	n, err := w.ResponseWriter.Write(p)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
+}
+
 // body is a request's body that may stand still for idleTime only.
 type body struct {
 	r       io.Reader
@@ -184,11 +238,7 @@ type body struct {
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(idleTime)
-	if b.until.Before(deadline) {
-		deadline = b.until
-	}
-	_ = b.control.SetReadDeadline(deadline) // where that is not supported, the client decides
+	_ = b.control.SetReadDeadline(deadline(b.until)) // where that is not supported, the client decides
 	n, err := b.r.Read(p)
 	if err != nil && err != io.EOF {
 		b.err = err

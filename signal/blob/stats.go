@@ -6,7 +6,7 @@ import "maps"
 type Stats struct {
 	Files    int               // places, with or without their file
 	Bytes    int64             // of these places
-	Reserved map[string]uint64 // places asked for by result: "ok", "size", "full"
+	Reserved map[string]uint64 // places asked for by result: "ok", "size", "full", "client"
 	Requests map[string]uint64 // HTTP requests by result: "stored", "read", or why they were refused
 	// DiskErrors is how often a file could not be removed.
 	DiskErrors uint64
@@ -17,17 +17,21 @@ const (
 	resultOK    = "ok"
 	refusedSize = "size" // nothing, or larger than a file may be
 	refusedFull = "full" // the room or the store has no space
+	// refusedClient: one client has its share, of the store or of what runs at a
+	// time.
+	refusedClient = "client"
 )
 
 // Results of Stats.Requests.
 const (
 	resultStored   = "stored"
 	resultRead     = "read"
-	refusedUnknown = "unknown" // no such file, or none any more
-	refusedToken   = "token"   // an upload with the wrong one
-	refusedTwice   = "twice"   // an upload to a place that is taken
-	refusedLength  = "length"  // an upload of another length, or broken off
-	refusedDisk    = "disk"    // an upload that the disk did not take
+	brokenOff      = "broken_off" // a read that ended early: too slow, or given up
+	refusedUnknown = "unknown"    // no such file, or none any more
+	refusedToken   = "token"      // an upload with the wrong one
+	refusedTwice   = "twice"      // an upload to a place that is taken
+	refusedLength  = "length"     // an upload of another length, or broken off
+	refusedDisk    = "disk"       // an upload that the disk did not take
 	refusedMethod  = "method"
 	refusedBusy    = "busy" // too many at a time
 )
@@ -40,11 +44,11 @@ type counts struct {
 
 func newCounts() counts {
 	c := counts{reserved: map[string]uint64{}, requests: map[string]uint64{}}
-	for _, r := range []string{resultOK, refusedSize, refusedFull} {
+	for _, r := range []string{resultOK, refusedSize, refusedFull, refusedClient} {
 		c.reserved[r] = 0
 	}
 	for _, r := range []string{
-		resultStored, resultRead, refusedUnknown, refusedToken, refusedTwice, refusedLength, refusedDisk, refusedMethod, refusedBusy,
+		resultStored, resultRead, brokenOff, refusedUnknown, refusedToken, refusedTwice, refusedLength, refusedDisk, refusedMethod, refusedBusy, refusedClient,
 	} {
 		c.requests[r] = 0
 	}

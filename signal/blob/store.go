@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -21,16 +23,21 @@ const (
 	roomFiles = 256
 	// maxFiles bounds the table, and what a sweep looks through.
 	maxFiles = 1 << 14
-	// maxRequests is how many uploads and downloads run at a time.
-	maxRequests = 512
+	// maxRequests is how many uploads and downloads run at a time, and
+	// clientRequests how many of them of one client.
+	maxRequests    = 512
+	clientRequests = 32
+	// clientShare is which part of the store's bytes and places one client may
+	// have, but as many bytes as one room.
+	clientShare = 4
 
 	// uploadWait is how long a place waits for its file.
 	uploadWait = 2 * time.Minute
-	// requestTime is how long an upload or a download may take: 64 MiB at 75
-	// kB/s.
-	requestTime = 15 * time.Minute
-	// idleTime is how long an upload may stand still.
+	// An upload or a download may stand still for idleTime, and takes idleTime
+	// at most beside the time that minRate, bytes per second, needs: 64 MiB in 15
+	// minutes.
 	idleTime = 30 * time.Second
+	minRate  = 75_000
 	// emptyTime is how long the files of a room outlive its last participant:
 	// all of them may be reconnecting.
 	emptyTime = 10 * time.Minute
@@ -65,25 +72,29 @@ type Store struct {
 	dir  string
 	root *os.Root
 
-	requests chan struct{} // holds one for each that runs
-	stop     chan struct{}
-	stopped  chan struct{}
+	client  func(*http.Request) netip.Addr
+	stop    chan struct{}
+	stopped chan struct{}
 
-	mu     sync.Mutex
-	files  map[string]*file // by name
-	rooms  map[protocol.RoomID]*usage
-	bytes  int64 // of all places
-	counts counts
+	mu       sync.Mutex
+	files    map[string]*file // by name
+	rooms    map[protocol.RoomID]*usage
+	clients  map[netip.Addr]*usage
+	bytes    int64 // of all places
+	requests int   // that run
+	running  map[netip.Addr]int
+	counts   counts
 }
 
 // file is a place and what became of it. Guarded by Store.mu.
 type file struct {
-	name  string
-	room  protocol.RoomID
-	size  int64
-	token string
-	state state
-	until time.Time // then it is over, whatever its state
+	name   string
+	room   protocol.RoomID
+	client netip.Addr
+	size   int64
+	token  string
+	state  state
+	until  time.Time // then it is over, whatever its state
 }
 
 type state uint8
@@ -94,11 +105,17 @@ const (
 	stored
 )
 
-// usage is what a room has. It exists while there is something.
+// usage is what a room or a client has. It exists while there is something.
 type usage struct {
 	bytes int64
 	files int
-	until time.Time // zero: somebody is in the room
+	until time.Time // of a room; zero: somebody is in it
+}
+
+func (u *usage) add(bytes int64, files int) (empty bool) {
+	u.bytes += bytes
+	u.files += files
+	return u.files == 0
 }
 
 // New makes a store with a directory of its own.
@@ -119,9 +136,10 @@ func New(c Config) (*Store, error) {
 	}
 	s := &Store{
 		ttl: c.TTL, max: c.Bytes, dir: dir, root: root,
-		requests: make(chan struct{}, maxRequests),
-		stop:     make(chan struct{}), stopped: make(chan struct{}),
+		client: func(*http.Request) netip.Addr { return netip.Addr{} },
+		stop:   make(chan struct{}), stopped: make(chan struct{}),
 		files: make(map[string]*file), rooms: make(map[protocol.RoomID]*usage),
+		clients: make(map[netip.Addr]*usage), running: make(map[netip.Addr]int),
 		counts: newCounts(),
 	}
 	go s.sweepUntilClosed()
@@ -135,9 +153,14 @@ func (s *Store) Close() error {
 	return errors.Join(s.root.Close(), os.RemoveAll(s.dir))
 }
 
+// CountClients bounds what each client does at a time; client tells whose a
+// request is, the zero address nobody's. It is called before the first request.
+func (s *Store) CountClients(client func(*http.Request) netip.Addr) { s.client = client }
+
 // Reserve makes a place for a file of a room: path is where it goes, token lets
-// its holder put it there. Errors are ErrSize and ErrFull.
-func (s *Store) Reserve(room protocol.RoomID, size int64) (path, token string, _ error) {
+// its holder put it there. It counts for the client, unless that is the zero
+// address. Errors are ErrSize and ErrFull.
+func (s *Store) Reserve(room protocol.RoomID, client netip.Addr, size int64) (path, token string, _ error) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,19 +168,29 @@ func (s *Store) Reserve(room protocol.RoomID, size int64) (path, token string, _
 		s.counts.reserved[refusedSize]++
 		return "", "", ErrSize
 	}
-	u := s.rooms[room]
+	u, c := s.rooms[room], s.clients[client]
 	if u == nil {
 		u = &usage{}
 	}
-	if s.bytes+size > s.max || len(s.files) >= maxFiles || u.bytes+size > roomBytes || u.files >= roomFiles {
+	if c == nil || !client.IsValid() {
+		c = &usage{}
+	}
+	switch {
+	case s.bytes+size > s.max, len(s.files) >= maxFiles, u.bytes+size > roomBytes, u.files >= roomFiles:
 		s.counts.reserved[refusedFull]++
 		return "", "", ErrFull
+	case c.bytes+size > max(s.max/clientShare, roomBytes), c.files >= maxFiles/clientShare:
+		s.counts.reserved[refusedClient]++
+		return "", "", ErrFull
 	}
-	f := &file{name: randomName(), room: room, size: size, token: randomToken(), until: now.Add(uploadWait)}
+	f := &file{name: randomName(), room: room, client: client, size: size, token: randomToken(), until: now.Add(uploadWait)}
 	s.files[f.name], s.rooms[room] = f, u
 	s.bytes += size
-	u.bytes += size
-	u.files++
+	u.add(size, 1)
+	if client.IsValid() {
+		s.clients[client] = c
+		c.add(size, 1)
+	}
 	s.counts.reserved[resultOK]++
 	return protocol.FilePrefix + f.name, f.token, nil
 }
@@ -199,10 +232,11 @@ func (s *Store) find(name string, now time.Time) *file {
 func (s *Store) remove(f *file) {
 	delete(s.files, f.name)
 	s.bytes -= f.size
-	u := s.rooms[f.room]
-	u.bytes -= f.size
-	if u.files--; u.files == 0 {
+	if s.rooms[f.room].add(-f.size, -1) {
 		delete(s.rooms, f.room)
+	}
+	if c := s.clients[f.client]; c != nil && c.add(-f.size, -1) {
+		delete(s.clients, f.client)
 	}
 }
 
