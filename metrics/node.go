@@ -71,9 +71,9 @@ type histogramFamily struct {
 
 func nodeHistograms() []histogramFamily {
 	return []histogramFamily{
-		{desc("forward_latency_seconds", "Time from the receipt of a packet to the end of the socket write that forwarded it.", "kind"),
+		{desc("forward_latency_seconds", "Time from the receipt of a packet to the end of the socket write that forwarded it; paced is video that was held back on purpose.", "kind"),
 			func(s *sfu.Stats) []distribution {
-				return []distribution{{s.AudioLatency, []string{"audio"}}, {s.VideoLatency, []string{"video"}}}
+				return []distribution{{s.AudioLatency, []string{"audio"}}, {s.VideoLatency, []string{"video"}}, {s.PacedLatency, []string{"paced"}}}
 			}},
 		{desc("jitter_seconds", "Interarrival jitter (RFC 3550 6.4.1), once per report and stream, by direction.", "direction"),
 			func(s *sfu.Stats) []distribution {

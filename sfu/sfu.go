@@ -219,6 +219,7 @@ type Stats struct {
 	AudioIn, AudioOut, VideoIn, VideoOut, RTCPIn, RTCPOut Traffic
 	Drops                                                 map[string]uint64 // by reason
 	AudioLatency, VideoLatency                            Histogram         // receive time to socket write, per flush and packet
+	PacedLatency                                          Histogram         // the same for video that a pacer held back on purpose
 	Tracks                                                int
 	Loss                                                  [2]Loss      // in: of publishers' streams; out: as subscribers report
 	Jitter                                                [2]Histogram // likewise, by report

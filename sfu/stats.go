@@ -11,7 +11,7 @@ import (
 
 // Stats returns the node's counters: those of the shards as of their last snapshot, at most about a second ago.
 func (n *Node) Stats() Stats {
-	st := Stats{Shards: len(n.shards), Drops: map[string]uint64{}, AudioLatency: newLatency(), VideoLatency: newLatency(),
+	st := Stats{Shards: len(n.shards), Drops: map[string]uint64{}, AudioLatency: newLatency(), VideoLatency: newLatency(), PacedLatency: newLatency(),
 		Jitter: [2]Histogram{newSpread(), newSpread()}, RTT: newSpread(), ICE: newSpread(), DTLS: newSpread(),
 		SocketPaths: map[string]uint64{}}
 	for p := range transport.NumSendPaths {
@@ -49,8 +49,9 @@ func (st *Stats) add(s *shard.Stats) {
 	st.VideoOut.add(s.Room.Out[room.Video])
 	st.RTCPIn.add(room.Traffic(s.RTCPIn))
 	st.RTCPOut.add(room.Traffic(s.RTCPOut))
-	st.AudioLatency.add(s.Latency[room.Audio].Counts[:], s.Latency[room.Audio].Sum)
-	st.VideoLatency.add(s.Latency[room.Video].Counts[:], s.Latency[room.Video].Sum)
+	st.AudioLatency.add(s.Latency[shard.SeriesAudio].Counts[:], s.Latency[shard.SeriesAudio].Sum)
+	st.VideoLatency.add(s.Latency[shard.SeriesVideo].Counts[:], s.Latency[shard.SeriesVideo].Sum)
+	st.PacedLatency.add(s.Latency[shard.SeriesPaced].Counts[:], s.Latency[shard.SeriesPaced].Sum)
 	st.Tracks += s.Room.Tracks
 	st.Loss[In].add(s.Room.PacketsExpected, s.Room.PacketsLost)
 	st.Loss[Out].add(s.Room.ExpectedOut, s.Room.LostOut)

@@ -38,6 +38,7 @@ type Item struct {
 	Rung       int8
 	TID        uint8
 	Start, Key bool // of its frame
+	Held       bool // of one that Pop returns: an earlier Pop let it wait
 	Size       int  // bytes on the wire
 }
 
@@ -60,6 +61,7 @@ type Pacer struct {
 	queue  []Item // ring, length a power of two
 	head   int
 	length int
+	held   int // of them a Pop let wait, from the head on
 	bytes  int
 
 	skips []skip // streams whose frames were shed and may still be arriving
@@ -140,15 +142,19 @@ func (p *Pacer) at(i int) *Item { return &p.queue[(p.head+i)&(len(p.queue)-1)] }
 // Pop returns the next packet that may leave now. The caller checks whether it is Stale.
 func (p *Pacer) Pop(now time.Time) (Item, bool) {
 	if p.length == 0 || now.Before(p.wait) {
+		p.held = p.length
 		return Item{}, false
 	}
 	p.fill(now)
 	if p.credit <= 0 {
+		p.held = p.length
 		p.wait = now.Add(p.until(float64(p.rate.Bytes(Slice))))
 		return Item{}, false
 	}
 	p.wait = time.Time{}
 	it := *p.at(0)
+	it.Held = p.held > 0
+	p.held = max(p.held-1, 0)
 	*p.at(0) = Item{} // let go of the packet
 	p.head = (p.head + 1) & (len(p.queue) - 1)
 	p.length--

@@ -39,7 +39,7 @@ func TestPacer_withinBudgetNothingWaits(t *testing.T) {
 		now := at(float64(n) * 1000 / 30)
 		for _, it := range frame(0, 2, 0, 6, &ext) {
 			p.Push(it)
-			if got := drain(&p, now); len(got) != 1 || got[0].Seq != it.Seq {
+			if got := drain(&p, now); len(got) != 1 || got[0].Seq != it.Seq || got[0].Held {
 				t.Fatalf("frame %d: packet did not go straight through", n)
 			}
 		}
@@ -54,7 +54,13 @@ func TestPacer_spreadsAKeyFrameInSlices(t *testing.T) {
 	}
 	now, sent, slices := start, 0, 0
 	for p.Len() > 0 {
-		got := len(drain(&p, now))
+		list := drain(&p, now)
+		got := len(list)
+		for _, it := range list {
+			if it.Held != (slices > 0) {
+				t.Fatalf("slice %d: held %v", slices, it.Held)
+			}
+		}
 		if slices > 0 {
 			if got == 0 {
 				t.Fatalf("woken at %v for nothing", now.Sub(start))

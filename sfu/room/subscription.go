@@ -111,6 +111,9 @@ func (r *Room) forward(now time.Time, s *slot, st *stream, q *packet.Packet, out
 		r.fill(now, s, q, o, out)
 		return
 	default:
+		if q.TID > r.thin && q.TID <= s.tid && q.Layer == s.sw.Current() {
+			r.drop(DropThin)
+		}
 		return
 	}
 	r.emit(now, s, q, o, out)
@@ -202,6 +205,7 @@ func (r *Room) pump(now time.Time, p *peer, out *Batch) {
 			continue
 		}
 		r.send(now, p, &it.Outgoing, it.Size, Video, out)
+		out.Sends[len(out.Sends)-1].Paced = it.Held
 	}
 	r.wake(p.pacer.Next())
 }

@@ -85,7 +85,8 @@ func (s Source) String() string {
 type Send struct {
 	To PeerID
 	packet.Outgoing
-	Kind Kind
+	Kind  Kind
+	Paced bool // the pacer held it back for a while
 }
 
 // Feedback is one RTCP packet to one peer; the owner merges those of one destination into compounds.

@@ -280,11 +280,12 @@ func TestOrderReports_putsReportsFirst(t *testing.T) {
 func TestLatencyMeter_sortsIntoBuckets(t *testing.T) {
 	var m latencyMeter
 	at := time.Now()
-	m.note(room.Video, at)
-	m.note(room.Video, at)
-	m.note(room.Audio, at.Add(-time.Second))
+	m.note(SeriesVideo, at)
+	m.note(SeriesVideo, at)
+	m.note(SeriesPaced, at)
+	m.note(SeriesAudio, at.Add(-time.Second))
 	m.settle(at.Add(30 * time.Microsecond))
-	if m.totals[room.Video].Counts[1] != 2 || m.totals[room.Video].Sum != 60*time.Microsecond || m.totals[room.Audio].Counts[LatencyBuckets] != 1 || len(m.pending) != 0 {
+	if m.totals[SeriesVideo].Counts[1] != 2 || m.totals[SeriesVideo].Sum != 60*time.Microsecond || m.totals[SeriesPaced].Counts[1] != 1 || m.totals[SeriesAudio].Counts[LatencyBuckets] != 1 || len(m.pending) != 0 {
 		t.Errorf("%+v", m)
 	}
 }

@@ -148,7 +148,7 @@ func (l *lane) send(p *peer, at int32, padding uint8) {
 	l.out.Send(p.session, buf[:n], 0)
 	l.packets++
 	if !out.RTX && out.Packet != nil {
-		l.latency.note(out.Kind, out.Packet.Arrival)
+		l.latency.note(seriesOf(out), out.Packet.Arrival)
 	}
 }
 

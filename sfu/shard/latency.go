@@ -6,6 +6,25 @@ import (
 	"sotto/sfu/room"
 )
 
+// Series of latencies: audio, video that was sent at once, and video that a pacer held back on purpose.
+const (
+	SeriesAudio = iota
+	SeriesVideo
+	SeriesPaced
+	LatencySeries
+)
+
+// seriesOf is the one that a send counts for.
+func seriesOf(out *room.Send) int {
+	switch {
+	case out.Paced:
+		return SeriesPaced
+	case out.Kind == room.Audio:
+		return SeriesAudio
+	}
+	return SeriesVideo
+}
+
 // LatencyBuckets is the number of bounds of a Latency.
 const LatencyBuckets = 20
 
@@ -19,8 +38,8 @@ func LatencyBounds() [LatencyBuckets]time.Duration {
 	}
 }
 
-// Latency is the distribution of the time from the socket's receive to the return of the write, by sent packet. Packets that
-// waited in a pacer are in it with their wait; retransmissions are not.
+// Latency is the distribution of the time from the socket's receive to the return of the write, by sent packet.
+// Retransmissions are not in it.
 type Latency struct {
 	Counts [LatencyBuckets + 1]uint64
 	Sum    time.Duration
@@ -31,24 +50,24 @@ const lookBack = 8
 
 // latencyMeter collects what was queued since the last flush, one entry for the copies of packets that arrived together.
 type latencyMeter struct {
-	totals  [room.Kinds]Latency
+	totals  [LatencySeries]Latency
 	pending []waiting
 }
 
 type waiting struct {
 	arrival time.Time
-	kind    room.Kind
+	series  int
 	packets uint64
 }
 
-func (m *latencyMeter) note(kind room.Kind, arrival time.Time) {
+func (m *latencyMeter) note(series int, arrival time.Time) {
 	for i := len(m.pending) - 1; i >= max(0, len(m.pending)-lookBack); i-- {
-		if w := &m.pending[i]; w.kind == kind && w.arrival == arrival {
+		if w := &m.pending[i]; w.series == series && w.arrival == arrival {
 			w.packets++
 			return
 		}
 	}
-	m.pending = append(m.pending, waiting{arrival: arrival, kind: kind, packets: 1})
+	m.pending = append(m.pending, waiting{arrival: arrival, series: series, packets: 1})
 }
 
 // settle counts everything that waits as written at now.
@@ -57,7 +76,7 @@ func (m *latencyMeter) settle(now time.Time) {
 	for i := range m.pending {
 		w := &m.pending[i]
 		d := max(now.Sub(w.arrival), 0)
-		l := &m.totals[w.kind]
+		l := &m.totals[w.series]
 		b := 0
 		for b < LatencyBuckets && d > bounds[b] {
 			b++

@@ -68,7 +68,7 @@ type Stats struct {
 	Transport       transport.Stats
 	Drops           [DropReasons]uint64
 	RTCPIn, RTCPOut Traffic // without SRTCP
-	Latency         [room.Kinds]Latency
+	Latency         [LatencySeries]Latency
 	Faults          uint64      // panics caught
 	ICE, DTLS       room.Spread // of joins: session opened to first connectivity check, and from there to keys
 	NoticesMerged   uint64
