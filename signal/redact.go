@@ -13,13 +13,16 @@ import (
 // not enough to open its page. The client computes the same hash to show a
 // call id.
 
-func logRoom(id protocol.RoomID) zap.Field { return zap.String("room", shortHash("room", id[:])) }
+func logRoom(id protocol.RoomID) zap.Field { return zap.String("room", RoomHash(id)) }
 
 func logConn(id protocol.ConnID) zap.Field { return zap.String("conn", shortHash("conn", id[:])) }
 
 func logIdentity(identity string) zap.Field {
 	return zap.String("identity", shortHash("identity", []byte(identity)))
 }
+
+// RoomHash is what logs show of a room.
+func RoomHash(id protocol.RoomID) string { return shortHash("room", id[:]) }
 
 // shortHash is 8 hexadecimal digits of SHA-256("sotto-log/1" || what || id).
 func shortHash(what string, id []byte) string {

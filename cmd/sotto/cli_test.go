@@ -238,7 +238,7 @@ func TestDeploy_flagsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := regexp.MustCompile("`([a-z-]+)`")
-	known := map[string]bool{"config": true, "room": true, "identity": true, "ttl": true}
+	known := map[string]bool{"config": true, "json": true, "room": true, "identity": true, "ttl": true}
 	for _, m := range names.FindAllStringSubmatch(docs.String(), -1) {
 		known[m[1]] = true
 	}
@@ -247,7 +247,7 @@ func TestDeploy_flagsExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := regexp.MustCompile(`sotto (?:signal|sfu|dev|token create|config \w+)[^\n` + "`" + `]*`)
+	flags := regexp.MustCompile(`sotto (?:signal|sfu|dev|token create|config \w+|doctor \w+|nodes|rooms|drain)[^\n` + "`" + `]*`)
 	for _, e := range entries {
 		if e.IsDir() || e.Name() == "CONFIGURATION.md" {
 			continue

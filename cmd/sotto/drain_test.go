@@ -153,11 +153,13 @@ func (r *rover) speak() {
 	}
 }
 
-// startNode starts another media node.
-func (s *services) startNode(args ...string) *process {
+// patientNode replaces the node by one that drains for a while.
+func (s *services) patientNode(seconds string) {
 	s.t.Helper()
-	return start(s.t, append([]string{"sfu", "--cluster-secret-file", s.secret, "--cluster-url", s.engine,
-		"--media-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"}, args...)...)
+	s.sfu.stop(syscall.SIGTERM) // empty
+	shows(s.t, s.signal, `nodes\{state="running"\} 0`)
+	s.sfu = s.startNode("--drain-seconds", seconds, "--log-level", "debug")
+	shows(s.t, s.signal, `nodes\{state="running"\} 1`)
 }
 
 // shows waits until the metrics of a process have a line.
@@ -189,6 +191,7 @@ func (p *process) readyz() (int, string) {
 // has moved.
 func TestProcesses_drainMovesCalls(t *testing.T) {
 	s := startServices(t)
+	s.patientNode("60")
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	keys := newRoom(t)
@@ -268,9 +271,7 @@ func TestProcesses_drainEndsInTime(t *testing.T) {
 		insist        bool
 	}{{"limit", "1", false}, {"insist", "3600", true}} {
 		t.Run(c.name, func(t *testing.T) {
-			s.sfu.stop(syscall.SIGTERM) // empty
-			s.sfu = s.startNode("--drain-seconds", c.seconds)
-			shows(t, s.signal, `nodes\{state="running"\} 1`)
+			s.patientNode(c.seconds)
 			keys := newRoom(t)
 			a := &caller{t: t, ctx: ctx, s: s, keys: keys, conn: link.NewConnID()}
 			a.connect(nil)
@@ -305,6 +306,9 @@ func TestProcesses_drainEndsInTime(t *testing.T) {
 // TestProcesses_signalDrains: signaling is not ready before it closes connections, with the code that makes clients resume.
 func TestProcesses_signalDrains(t *testing.T) {
 	s := startServices(t)
+	s.signal.stop(syscall.SIGTERM)
+	s.startSignal("--drain-seconds", "2")
+	s.ready()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	c := &caller{t: t, ctx: ctx, s: s, keys: newRoom(t), conn: link.NewConnID()}

@@ -111,8 +111,7 @@ func serveMetrics(address string, sources metrics.Sources, h *health, failed cha
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics.Handler(sources, version()))
 	h.register(mux)
-	host, _, _ := net.SplitHostPort(address)
-	if a, err := netip.ParseAddr(host); host == "localhost" || err == nil && a.IsLoopback() {
+	if loopbackHost(address) {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
@@ -123,6 +122,13 @@ func serveMetrics(address string, sources metrics.Sources, h *health, failed cha
 		return nil, nil, fmt.Errorf("metrics: %w (another address: --metrics-listen 127.0.0.1:PORT)", err)
 	}
 	return addr, stop, nil
+}
+
+// loopbackHost reports whether an address to listen at is reached from this machine alone.
+func loopbackHost(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // clientAddress tells a client's address behind trusted proxies: the last one of X-Forwarded-For that is none of theirs, since

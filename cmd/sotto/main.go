@@ -5,6 +5,10 @@
 //	sotto sfu     a media node
 //	sotto join    a participant without a browser
 //	sotto token   makes join tokens
+//	sotto nodes   lists the media nodes of a cluster
+//	sotto rooms   lists its rooms
+//	sotto drain   empties a media node
+//	sotto doctor  says what is wrong on this machine, and what to do about it
 //	sotto config  checks, prints and documents the configuration
 //	sotto bench   rooms of native participants against a node; prints packets, loss, latency and CPU per packet
 //	sotto version the build
@@ -42,6 +46,10 @@ const usage = `sotto: encrypted group video
   sotto token create       make a join token
   sotto config check|print|docs
                            look at the configuration
+  sotto doctor signal|sfu  look for what is wrong on this machine, and say what to do
+  sotto nodes              list the media nodes
+  sotto rooms              list the rooms
+  sotto drain NODE         empty a media node: its calls move to others
   sotto bench [flags]      measure a media node with native participants
   sotto version            print the build
 
@@ -69,6 +77,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = tokenCommand(ctx, rest, stdout, stderr)
 	case "config":
 		err = configCommand(ctx, rest, stdout, stderr)
+	case "doctor":
+		err = doctorCommand(ctx, rest, stdout, stderr)
+	case "nodes":
+		err = nodesCommand(ctx, rest, stdout, stderr)
+	case "rooms":
+		err = roomsCommand(ctx, rest, stdout, stderr)
+	case "drain":
+		err = drainCommand(ctx, rest, stdout, stderr)
 	case "bench":
 		err = bench.Run(ctx, rest, stdout)
 	case "version":

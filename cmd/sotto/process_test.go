@@ -36,7 +36,7 @@ type process struct {
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "SOTTO_TEST_AS_COMMAND=1")
+	p.cmd.Env = append(os.Environ(), "SOTTO_TEST_AS_COMMAND=1", "SOTTO_DRAIN_SECONDS=0") // calls are over when a test stops
 	var readers sync.WaitGroup
 	for _, pipe := range []struct {
 		open func() (io.ReadCloser, error)
@@ -142,18 +142,24 @@ func startServices(t *testing.T) *services {
 		t.Fatal(err)
 	}
 	s.startSignal()
-	s.sfu = start(t, "sfu", "--cluster-secret-file", s.secret, "--cluster-url", s.engine,
-		"--media-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-level", "debug")
+	s.sfu = s.startNode("--log-level", "debug")
 	s.ready()
 	return s
 }
 
-// startSignal starts signaling, at the addresses of before if it ran before.
-func (s *services) startSignal() {
+// startNode starts a media node.
+func (s *services) startNode(args ...string) *process {
 	s.t.Helper()
-	s.signal = start(s.t, "signal", "--cluster-secret-file", s.secret, "--open-rooms",
+	return start(s.t, append([]string{"sfu", "--cluster-secret-file", s.secret, "--cluster-url", s.engine,
+		"--media-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"}, args...)...)
+}
+
+// startSignal starts signaling, at the addresses of before if it ran before.
+func (s *services) startSignal(args ...string) {
+	s.t.Helper()
+	s.signal = start(s.t, append([]string{"signal", "--cluster-secret-file", s.secret, "--open-rooms",
 		"--listen", strings.Trim(strings.TrimPrefix(s.page, "http://"), "/"), "--cluster-listen", s.engine,
-		"--metrics-listen", "127.0.0.1:0", "--log-level", "debug")
+		"--metrics-listen", "127.0.0.1:0", "--log-level", "debug"}, args...)...)
 	s.page, s.engine = s.signal.printed("page"), s.signal.printed("cluster")
 }
 

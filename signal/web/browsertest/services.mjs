@@ -11,7 +11,8 @@ const binary = process.env.SOTTO_BINARY ?? new URL("../../../bin/sotto-testhooks
 
 /** run starts the binary; printed(word) waits for a line "  word   value" of its output. */
 function run(...args) {
-  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const env = { ...process.env, SOTTO_DRAIN_SECONDS: "0" }; // the calls of a test that stops are over
+  const child = spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const exited = once(child, "exit");
   let out = "", err = "";
   child.stdout.on("data", (d) => { out += d; });

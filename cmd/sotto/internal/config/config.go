@@ -31,9 +31,11 @@ const (
 	Dev    = "dev"
 	Signal = "signal"
 	SFU    = "sfu"
+	// Operator is 'sotto nodes', 'rooms' and 'drain': they look at a cluster and run nothing.
+	Operator = "operator"
 )
 
-// Commands lists them.
+// Commands lists those that run.
 func Commands() []string { return []string{Dev, Signal, SFU} }
 
 // Config is everything that can be configured.
@@ -54,10 +56,10 @@ type Config struct {
 	VideoCodecs        []string `key:"video-codecs" for:"dev,sfu" default:"vp8" doc:"video codecs that may be sent, best first: vp8, vp9, av1. A room uses the first that everybody in it can decode; vp8 is always the last resort"`
 	SocketOffload      string   `key:"socket-offload" for:"dev,sfu" default:"auto" doc:"what the media sockets ask of the kernel: auto (segmentation offload, as far as it works), sendmmsg (batches of single packets) or off. For kernels and drivers that claim more than they do"`
 	NodeID             string   `key:"node-id" for:"sfu" doc:"name of this node in the cluster, of a-z, 0-9 and '-', different on every node. Default: drawn at each start"`
-	ClusterListen      string   `key:"cluster-listen" for:"signal" default:"127.0.0.1:4222" doc:"address at which media nodes reach the engine in this process"`
-	ClusterURL         string   `key:"cluster-url" for:"signal,sfu" default-sfu:"127.0.0.1:4222" doc:"engine: HOST:PORT of a 'sotto signal', or nats://… or tls://… of a NATS service. Set on signal, there is no engine in the process"`
-	ClusterSecret      Secret   `key:"cluster-secret" for:"signal,sfu" doc:"secret that signaling and nodes share, 32 bytes or more; also keeps calls resumable over a restart of signaling"`
-	ClusterCreds       string   `key:"cluster-credentials" for:"signal,sfu" doc:"NATS credentials file for cluster-url"`
+	ClusterListen      string   `key:"cluster-listen" for:"signal,operator" default-signal:"127.0.0.1:4222" doc:"address at which media nodes reach the engine in this process"`
+	ClusterURL         string   `key:"cluster-url" for:"signal,sfu,operator" default-sfu:"127.0.0.1:4222" doc:"engine: HOST:PORT of a 'sotto signal', or nats://… or tls://… of a NATS service. Set on signal, there is no engine in the process"`
+	ClusterSecret      Secret   `key:"cluster-secret" for:"signal,sfu,operator" doc:"secret that signaling and nodes share, 32 bytes or more; also keeps calls resumable over a restart of signaling"`
+	ClusterCreds       string   `key:"cluster-credentials" for:"signal,sfu,operator" doc:"NATS credentials file for cluster-url"`
 	FilesDir           string   `key:"files-dir" for:"dev,signal" doc:"where files that participants send each other lie until they are fetched, encrypted, in a directory that goes with the process. Default: the system's directory for temporary files"`
 	FilesLimit         int      `key:"files-limit" for:"dev,signal" default:"4096" doc:"MiB of such files, 256 of one room; 0 = none are stored"`
 	FilesMinutes       int      `key:"files-minutes" for:"dev,signal" default:"60" doc:"how long such a file lives"`
@@ -181,7 +183,7 @@ func (c *Config) Check() error {
 		optional   bool
 	}{
 		{"listen", c.Listen, false}, {"media-listen", c.MediaListen, false},
-		{"cluster-listen", c.ClusterListen, false}, {"metrics-listen", c.MetricsListen, true},
+		{"cluster-listen", c.ClusterListen, c.command == Operator}, {"metrics-listen", c.MetricsListen, true},
 	} {
 		if o, _ := find(a.key); !o.known(c.command) || a.optional && a.value == "" {
 			continue
@@ -191,7 +193,7 @@ func (c *Config) Check() error {
 		}
 	}
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil && c.command != Operator {
 		wrong("log-level", "is none of debug, info, warn, error")
 	}
 	for _, a := range c.Advertise {
@@ -228,10 +230,9 @@ func (c *Config) Check() error {
 		if c.NodeID != "" && !nodeID.MatchString(c.NodeID) {
 			wrong("node-id", "is not 1 to 32 of a-z, 0-9 and '-'")
 		}
-		if c.SottoEngine() && len(c.ClusterSecret) == 0 {
-			wrong("cluster-secret", "is missing")
-		}
-		c.checkURL(wrong)
+		c.checkMember(wrong)
+	case Operator:
+		c.checkMember(wrong)
 	}
 	return errors.Join(bad...)
 }
@@ -274,6 +275,14 @@ func (c *Config) checkSignal(wrong func(key, format string, args ...any)) {
 	case c.APIKey == "" && !c.OpenRooms:
 		wrong("api-key", "is missing: join tokens need a key and its secret; open-rooms lets everybody in who has a link")
 	}
+}
+
+// checkMember looks at what a member of a cluster needs whose engine is in another process.
+func (c *Config) checkMember(wrong func(key, format string, args ...any)) {
+	if c.SottoEngine() && len(c.ClusterSecret) == 0 {
+		wrong("cluster-secret", "is missing")
+	}
+	c.checkURL(wrong)
 }
 
 func (c *Config) checkURL(wrong func(key, format string, args ...any)) {

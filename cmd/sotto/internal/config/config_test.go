@@ -188,6 +188,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestLoad_operatorFindsTheEngine(t *testing.T) {
+	secret := "SOTTO_CLUSTER_SECRET=" + goodSecret
+	for file, want := range map[string]string{
+		"shards: 2\n":                         "127.0.0.1:4222",
+		"cluster-listen: 10.0.0.1:5000\n":     "10.0.0.1:5000",
+		"cluster-listen: \":5000\"\n":         "127.0.0.1:5000",
+		"cluster-listen: \"[::]:5000\"\n":     "127.0.0.1:5000",
+		"cluster-url: tls://nats.example:1\n": "tls://nats.example:1",
+	} {
+		c, err := load(t, Operator, nil, []string{secret}, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(); err != nil || c.ClusterURL != want {
+			t.Errorf("%q: %q, %v", file, c.ClusterURL, err)
+		}
+	}
+}
+
 // TestPrint_isAFile: what Print writes can be read again, and gives the same.
 func TestPrint_isAFile(t *testing.T) {
 	c, err := load(t, Signal, []string{"--open-rooms", "--allowed-origins", "https://a.example,https://b.example"}, nil, "")
@@ -228,7 +247,7 @@ func TestOptions_areWhole(t *testing.T) {
 			t.Errorf("%s: no doc or no command", o.key)
 		}
 		for _, c := range o.commands {
-			if !slices.Contains(append(Commands(), "token"), c) {
+			if !slices.Contains(append(Commands(), Operator, "token"), c) {
 				t.Errorf("%s: unknown command %s", o.key, c)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"reflect"
 	"strconv"
@@ -70,7 +72,22 @@ func (c *Config) load(fs *flag.FlagSet, args []string, env func(string) (string,
 			return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
+	if c.command == Operator && c.ClusterURL == "" {
+		c.ClusterURL = c.nearEngine()
+	}
 	return c, fs.Args(), nil
+}
+
+// nearEngine is where the engine of a 'sotto signal' with this configuration is, from its own machine.
+func (c *Config) nearEngine() string {
+	host, port, err := net.SplitHostPort(c.ClusterListen)
+	if err != nil {
+		return "127.0.0.1:4222"
+	}
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // flag defines the flag of an option. A value that was given lands in values.

@@ -53,7 +53,7 @@ Written by ` + "`sotto config docs`" + `. A value comes from the flag, else from
 ` + "`--config` or `SOTTO_CONFIG`" + ` names (YAML, one ` + "`key: value`" + ` a line), else it is the default. Lists have commas between their
 values; in the file they may be YAML lists. A key that does not exist is refused. Secrets have no flag of their own: ` + "`--KEY-file`" + ` names a
 file that holds the secret, as do ` + "`SOTTO_KEY_FILE` and `KEY-file:`" + `. On SIGHUP a service reads everything again and takes what says so
-below; a configuration with a fault is refused as a whole, and the former one stays.
+below; a configuration with a fault is refused as a whole, and the former one stays. ` + "`operator` is `sotto nodes`, `rooms` and `drain`" + `.
 
 | key and flag | environment | for | default | SIGHUP | |
 |---|---|---|---|---|---|
