@@ -9,7 +9,8 @@ import { maxFileSize, maxText, reactions, type Line, type Membership } from "./m
 export class ChatPanel {
   readonly element: HTMLElement;
 
-  private readonly list = el("ol", { class: "lines", role: "log", "aria-label": "Conversation", "aria-relevant": "additions", tabindex: "0" });
+  private readonly list = el("ol", { class: "lines" });
+  private readonly log = el("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-relevant": "additions", tabindex: "0" }, this.list);
   private readonly input = el("textarea", { id: "say", rows: "2", maxlength: String(maxText), placeholder: "Say something to everybody", "aria-label": "Message" });
   private readonly hint = el("p", { class: "hint", role: "status" });
   private readonly rows = new Map<string, { row: HTMLElement; state: HTMLElement | null }>();
@@ -44,7 +45,7 @@ export class ChatPanel {
       "aside",
       { class: "panel side chat", "aria-label": "Chat", hidden: true },
       el("header", {}, el("h2", {}, "Chat"), on(el("button", { type: "button", class: "small-control", "aria-label": "Close chat" }, icon("close")), "click", close)),
-      this.list,
+      this.log,
       this.hint,
       el("div", { class: "reactions", role: "group", "aria-label": "Reactions" }, ...quick),
       el("div", { class: "compose" }, this.input, el("div", { class: "compose-row" }, attach, picker, send)),
@@ -63,7 +64,7 @@ export class ChatPanel {
     if (!open) return;
     this.unseen = 0;
     this.badge(0);
-    this.list.scrollTop = this.list.scrollHeight;
+    this.log.scrollTop = this.log.scrollHeight;
     this.input.focus();
   }
 
@@ -87,7 +88,7 @@ export class ChatPanel {
   private render(): void {
     const { lines, state } = this.membership;
     this.input.disabled = state !== "member";
-    const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 40;
+    const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
     const there = new Set(lines.map((l) => l.id));
     for (const [id, { row }] of this.rows) {
       if (there.has(id)) continue;
@@ -105,7 +106,7 @@ export class ChatPanel {
       this.list.append(made.row);
       if (line.connId !== "") this.heard++;
     }
-    if (atEnd) this.list.scrollTop = this.list.scrollHeight;
+    if (atEnd) this.log.scrollTop = this.log.scrollHeight;
     this.count();
   }
 

@@ -17,7 +17,7 @@ export function toggle(local: LocalMedia, kind: DeviceKind): { button: HTMLButto
   const face = el("span", { class: "face" });
   const caption = el("span", { class: "caption" });
   const button = el("button", { type: "button", class: "control", "data-device": kind, "aria-keyshortcuts": t.key }, face, caption);
-  on(button, "click", () => void local.setOn(kind, !wanted(local, kind)));
+  on(button, "click", () => flip(local, kind));
   let shown: boolean | null = null;
   const render = (): void => {
     const isOn = wanted(local, kind);
@@ -55,14 +55,15 @@ function wanted(local: LocalMedia, kind: DeviceKind): boolean {
   return kind === "mic" ? local.micOn : local.cameraOn;
 }
 
+function flip(local: LocalMedia, kind: DeviceKind): void {
+  const next = !wanted(local, kind);
+  announce(`${toggles[kind].name} ${next ? "on" : "off"}`);
+  void local.setOn(kind, next);
+}
+
 /** deviceKeys lets M and V switch the devices; the result ends it. */
 export function deviceKeys(local: LocalMedia): () => void {
-  const flip = (kind: DeviceKind): void => {
-    const next = !wanted(local, kind);
-    announce(`${toggles[kind].name} ${next ? "on" : "off"}`);
-    void local.setOn(kind, next);
-  };
-  const end = shortcuts({ m: () => flip("mic"), v: () => flip("camera") });
+  const end = shortcuts({ m: () => flip(local, "mic"), v: () => flip(local, "camera") });
   const endTalk = pushToTalk(local);
   return () => {
     end();
@@ -96,12 +97,12 @@ function pushToTalk(local: LocalMedia): () => void {
   };
 }
 
-/** shortcuts runs what a single key stands for, unless a person types; the result ends it. */
+/** shortcuts runs what a single key stands for, unless a person types or a dialog is open; the result ends it. */
 export function shortcuts(keys: Readonly<Record<string, () => void>>): () => void {
   const listener = (event: KeyboardEvent): void => {
     const run = Object.hasOwn(keys, event.key.toLowerCase()) ? keys[event.key.toLowerCase()] : undefined;
-    const typing = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
-    if (!run || typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target instanceof Element && event.target.closest("input, select, textarea") !== null;
+    if (!run || typing || document.querySelector("dialog[open]") || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     run();
   };

@@ -46,8 +46,12 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** announce says something to a screen reader without showing it. */
+// Long enough to be taken up, gone before anybody reads the page from end to end.
+const announcedMs = 5000;
+
+/** announce says something to a screen reader without showing it. Each text is a line of its own: none replaces one that was not spoken yet. */
 export function announce(text: string): void {
-  const region = document.getElementById("announce");
-  if (region) region.textContent = text;
+  const line = el("p", {}, text);
+  document.getElementById("announce")?.append(line);
+  setTimeout(() => line.remove(), announcedMs);
 }

@@ -10,7 +10,7 @@ const keys: readonly (readonly [string, string])[] = [
   ["P", "Share the screen, or stop"],
   ["L", "Grid or speaker view"],
   ["1 – 9", "Make that tile large, or small again"],
-  ["Esc", "Close chat or people; all tiles alike"],
+  ["Esc", "Close a panel; all tiles alike"],
   ["C", "Chat"],
   ["U", "People and safety codes"],
   ["H", "Raise or lower the hand"],

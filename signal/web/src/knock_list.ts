@@ -39,8 +39,8 @@ export class KnockList {
     for (const { connId, name, fingerprint, known } of knocks) {
       if (this.shown.has(connId)) continue;
       const who = name || "Somebody";
-      const admit = on(el("button", { type: "button", class: "button primary small", "aria-label": `Let ${who} in` }, "Let in"), "click", () => this.membership.admit(connId));
-      const refuse = on(el("button", { type: "button", class: "button small", "aria-label": `Turn ${who} away` }, "No"), "click", () => this.membership.refuse(connId));
+      const admit = on(el("button", { type: "button", class: "button primary small", "aria-label": `Let in ${who}` }, "Let in"), "click", () => this.membership.admit(connId));
+      const refuse = on(el("button", { type: "button", class: "button small", "aria-label": `No, turn ${who} away` }, "No"), "click", () => this.membership.refuse(connId));
       const row = el(
         "li",
         { class: "notice", "data-conn-id": connId, "data-known": known },

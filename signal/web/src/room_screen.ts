@@ -45,13 +45,14 @@ export class RoomScreen {
   private readonly selfVideo = el("video", { class: "mirrored", "aria-hidden": "true" });
   private readonly selfName = el("p", { class: "plate" }, el("span", { class: "name" }, "You"));
   private readonly stage: HTMLElement;
-  private readonly panel: StatsPanel;
+  private readonly statistics: StatsPanel;
   private readonly chat: ChatPanel;
   private readonly peoplePanel: PeoplePanel;
   private readonly knocks: KnockList;
   private readonly links: CopyLink[];
   private readonly chatButton: HTMLButtonElement;
   private readonly peopleButton: HTMLButtonElement;
+  private readonly statisticsButton: HTMLButtonElement;
   private readonly handButton: HTMLButtonElement;
   private readonly help = helpDialog();
   private readonly speech = new SpeechNotice();
@@ -67,6 +68,7 @@ export class RoomScreen {
   private phase: CallState["phase"] = "connecting";
   private members: readonly Member[] = [];
   private hands: ReadonlySet<string> = new Set(); // that were announced
+  private opener: HTMLElement | null = null; // of the panels
 
   private readonly local: LocalMedia;
   private readonly share: ScreenShare;
@@ -80,10 +82,11 @@ export class RoomScreen {
     this.actions = actions;
     this.links = [copyLink(link, "button"), copyLink(link, "control")];
     this.knocks = new KnockList(membership);
-    this.chatButton = smallButton("chat", "Chat", "C", () => this.toggleSide(this.chat));
-    this.peopleButton = smallButton("people", "People", "U", () => this.toggleSide(this.peoplePanel));
-    this.chat = new ChatPanel(membership, () => this.toggleSide(this.chat), (unseen) => this.showUnseen(unseen));
-    this.peoplePanel = new PeoplePanel(membership, () => this.members, () => this.toggleSide(this.peoplePanel));
+    this.chatButton = smallButton("chat", "Chat", "C", () => this.togglePanel(this.chat));
+    this.peopleButton = smallButton("people", "People", "U", () => this.togglePanel(this.peoplePanel));
+    this.chat = new ChatPanel(membership, () => this.togglePanel(this.chat), (unseen) => this.showUnseen(unseen));
+    this.peoplePanel = new PeoplePanel(membership, () => this.members, () => this.togglePanel(this.peoplePanel));
+    this.statisticsButton = smallButton("chart", "Statistics", "S", () => this.togglePanel(this.statistics));
     this.handButton = smallButton("hand", "Raise hand", "H", () => this.toggleHand());
     this.grid = new Grid({
       tiles: (tiles) => actions.tiles(tiles),
@@ -101,8 +104,8 @@ export class RoomScreen {
       el("p", {}, "Whoever has the link can join."),
       this.links[0]?.button ?? null,
     );
-    this.panel = new StatsPanel(statistics, () => this.toggleStatistics());
-    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone, this.panel.element, this.peoplePanel.element, this.chat.element);
+    this.statistics = new StatsPanel(statistics, () => this.togglePanel(this.statistics));
+    this.stage = el("main", { class: "stage", tabindex: "-1", "aria-label": "Call" }, el("h1", { class: "visually-hidden" }, "Call"), this.grid.element, this.self, alone, this.statistics.element, this.peoplePanel.element, this.chat.element);
     const mic = toggle(local, "mic");
     const camera = toggle(local, "camera");
     const sharing = shareButton(share);
@@ -111,7 +114,7 @@ export class RoomScreen {
       "div",
       { class: "room" },
       el("header", { class: "top" }, wordmark(), this.summary, this.tools()),
-      el("div", { class: "notes" }, this.banner, this.knocks.element),
+      el("section", { class: "notes", "aria-label": "Notices" }, this.banner, this.knocks.element),
       this.stage,
       el(
         "section",
@@ -174,7 +177,7 @@ export class RoomScreen {
   dispose(): void {
     for (const end of this.ends) end();
     this.grid.dispose();
-    this.panel.dispose();
+    this.statistics.dispose();
     this.chat.dispose();
     this.peoplePanel.dispose();
     this.knocks.dispose();
@@ -185,7 +188,7 @@ export class RoomScreen {
   }
 
   private keys(): Record<string, () => void> {
-    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), s: () => this.toggleStatistics(), c: () => this.toggleSide(this.chat), u: () => this.toggleSide(this.peoplePanel), h: () => this.toggleHand(), "?": () => this.help.showModal(), escape: () => this.escape() };
+    const keys: Record<string, () => void> = { l: () => this.switchView(), p: () => void this.share.toggle(), s: () => this.togglePanel(this.statistics), c: () => this.togglePanel(this.chat), u: () => this.togglePanel(this.peoplePanel), h: () => this.toggleHand(), "?": () => this.help.showModal(), escape: () => this.escape() };
     for (let n = 1; n <= 9; n++) keys[n] = () => this.grid.pinNth(n - 1);
     return keys;
   }
@@ -198,28 +201,30 @@ export class RoomScreen {
       this.peopleButton,
       this.chatButton,
       this.viewButton,
-      smallButton("chart", "Statistics", "S", () => this.toggleStatistics()),
+      this.statisticsButton,
       smallButton("help", "Keys", "?", () => this.help.showModal()),
     );
   }
 
-  private toggleStatistics(): void {
-    this.panel.open = !this.panel.open;
-  }
-
-  /** One side panel at a time. */
-  private toggleSide(panel: ChatPanel | PeoplePanel): void {
+  /** togglePanel opens or closes a panel. Who closes it is back where they opened it. */
+  private togglePanel(panel: ChatPanel | PeoplePanel | StatsPanel): void {
     const open = !panel.open;
-    for (const other of [this.chat, this.peoplePanel]) if (other !== panel) other.open = false;
+    const at = document.activeElement;
+    if (open && at instanceof HTMLElement && !at.closest(".panel")) this.opener = at;
+    if (open && panel === this.chat) this.peoplePanel.open = false; // they share a place
+    if (open && panel === this.peoplePanel) this.chat.open = false;
     panel.open = open;
     this.chatButton.setAttribute("aria-expanded", String(this.chat.open));
     this.peopleButton.setAttribute("aria-expanded", String(this.peoplePanel.open));
-    if (!open) this.stage.focus();
+    this.statisticsButton.setAttribute("aria-expanded", String(this.statistics.open));
+    if (open) return;
+    this.stage.focus(); // if the opener is gone
+    this.opener?.focus();
   }
 
   private escape(): void {
-    const open = [this.chat, this.peoplePanel].find((p) => p.open);
-    if (open) this.toggleSide(open);
+    const open = [this.chat, this.peoplePanel, this.statistics].find((p) => p.open);
+    if (open) this.togglePanel(open);
     else this.grid.unpin();
   }
 
@@ -254,6 +259,7 @@ export class RoomScreen {
     this.grid.hands(hands);
     for (const connId of hands) if (!this.hands.has(connId)) announce(`${this.membership.member(connId)?.name || "Guest"} raised a hand`);
     this.hands = new Set(hands);
+    this.show("link", this.membership.linkRefused ? problem("link_refused") : null);
     this.show("out_of_sync", state === "out_of_sync" ? problem("out_of_sync") : null);
     if (state !== "waiting") {
       clearTimeout(this.waitTimer);
@@ -315,7 +321,9 @@ export class RoomScreen {
     this.stage.classList.toggle("is-alone", headcount(this.members, this.membership.members) < 2);
     const { icon: name, text, state } = summarise(this.phase, this.members, this.membership);
     this.summary.dataset["state"] = state;
-    if (this.summary.textContent !== text) this.summary.replaceChildren(...(name ? [icon(name)] : []), text);
+    if (this.summary.textContent === text) return;
+    this.summary.replaceChildren(...(name ? [icon(name)] : []), text);
+    if (state === "mismatch") announce(text);
   }
 
   /** show puts a problem into the banner under a name of its own, or takes it away. */

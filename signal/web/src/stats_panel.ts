@@ -1,6 +1,7 @@
 // The panel with the figures of the call.
 
 import type { Counters } from "../../../e2ee/js/src/messages.ts";
+import { closeOnEscape } from "./controls.ts";
 import { el, on } from "./dom.ts";
 import { icon } from "./icons.ts";
 import { bitrate, StatsReader, type Figures, type StreamFigures } from "./stats.ts";
@@ -28,11 +29,12 @@ export class StatsPanel {
     const columns = ["Stream", "Picture", "Rate", "Loss", "Codec", "Freezes"];
     this.element = el(
       "aside",
-      { class: "panel", "aria-label": "Statistics", hidden: true },
+      { class: "panel", "aria-label": "Statistics", tabindex: "-1", hidden: true },
       el("header", {}, el("h2", {}, "Statistics"), on(el("button", { type: "button", class: "small-control", "aria-label": "Close statistics" }, icon("close")), "click", close)),
       this.summary,
       el("table", {}, el("thead", {}, el("tr", {}, ...columns.map((c) => el("th", { scope: "col" }, c)))), this.rows),
     );
+    closeOnEscape(this.element, close);
   }
 
   get open(): boolean {
@@ -43,6 +45,7 @@ export class StatsPanel {
     this.element.hidden = !open;
     clearInterval(this.timer);
     if (!open) return;
+    this.element.focus();
     this.reader = new StatsReader();
     this.timer = setInterval(() => void this.refresh(), everyMs);
     void this.refresh();
