@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sotto/signal/cluster"
@@ -29,5 +31,13 @@ func drainFamilies() []family[bool] {
 			}
 			return one(0)
 		}},
+	}
+}
+
+// certificateFamilies is what signaling with a certificate shows of it.
+func certificateFamilies() []family[time.Time] {
+	return []family[time.Time]{
+		{desc("tls_certificate_end_timestamp_seconds", "When the TLS certificate of the page expires."), prometheus.GaugeValue,
+			func(end time.Time) []sample { return one(float64(end.Unix())) }},
 	}
 }

@@ -26,6 +26,8 @@ type Sources struct {
 	Draining func() bool // of the node
 	Signal   func() signal.Stats
 	Cluster  func() cluster.Stats // of the nodes, as signaling sees them
+	// CertificateEnd is when the TLS certificate of the page expires.
+	CertificateEnd func() time.Time
 }
 
 // Collector implements prometheus.Collector. Safe for concurrent use if the sources are.
@@ -73,6 +75,9 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	if c.sources.Cluster != nil {
 		describe(ch, clusterFamilies())
 	}
+	if c.sources.CertificateEnd != nil {
+		describe(ch, certificateFamilies())
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -94,6 +99,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if c.sources.Cluster != nil {
 		collect(ch, c.sources.Cluster(), clusterFamilies())
+	}
+	if c.sources.CertificateEnd != nil {
+		collect(ch, c.sources.CertificateEnd(), certificateFamilies())
 	}
 }
 

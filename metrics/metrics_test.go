@@ -30,8 +30,9 @@ func snapshot() Sources {
 				},
 			}
 		},
-		Draining: func() bool { return true },
-		Cluster:  func() cluster.Stats { return cluster.Stats{Running: 2, Draining: 1, Moved: 7, Cut: 1} },
+		Draining:       func() bool { return true },
+		CertificateEnd: func() time.Time { return time.Unix(1800000000, 0) },
+		Cluster:        func() cluster.Stats { return cluster.Stats{Running: 2, Draining: 1, Moved: 7, Cut: 1} },
 		Signal: func() signal.Stats {
 			s := signal.Stats{
 				Rooms: 2, Members: 5, Groups: 1, Joins: map[string]uint64{"ok": 5, "not_admitted": 1},
@@ -71,6 +72,7 @@ func TestHandler_showsSnapshots(t *testing.T) {
 		`sotto_groups 1`,
 		`sotto_nodes{state="draining"} 1`,
 		`sotto_node_draining 1`,
+		`sotto_tls_certificate_end_timestamp_seconds 1.8e+09`,
 		`sotto_drain_participants_total{result="moved"} 7`,
 		`sotto_group_messages_total{result="stale_slot"} 4`,
 		`sotto_group_tickets_total{result="forged"} 1`,

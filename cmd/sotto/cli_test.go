@@ -8,7 +8,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"flag"
+	"io"
 	"math/big"
 	"net/http"
 	"net/netip"
@@ -17,12 +19,20 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v3"
+
 	"sotto/cmd/sotto/internal/config"
+	"sotto/metrics"
+	"sotto/sfu"
+	rooms "sotto/signal"
+	"sotto/signal/cluster"
 	"sotto/signal/token"
 )
 
@@ -271,6 +281,58 @@ func TestDeploy_flagsExist(t *testing.T) {
 	}
 }
 
+// TestDeploy_alerts: the rules are whole, and every metric that they name exists.
+func TestDeploy_alerts(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	described := make(chan *prometheus.Desc)
+	go func() {
+		defer close(described)
+		metrics.New(metrics.Sources{
+			Node: func() sfu.Stats { return sfu.Stats{} }, Draining: func() bool { return false },
+			Signal: func() rooms.Stats { return rooms.Stats{} }, Cluster: func() cluster.Stats { return cluster.Stats{} },
+			CertificateEnd: time.Now,
+		}).Describe(described)
+	}()
+	name := regexp.MustCompile(`sotto_\w+`)
+	for d := range described {
+		known[name.FindString(d.String())] = true
+	}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			if r.Alert == "" || r.Annotations["summary"] == "" || r.Labels["severity"] != "page" && r.Labels["severity"] != "ticket" {
+				t.Errorf("%+v is not whole", r)
+			}
+			found := name.FindAllString(r.Expr, -1)
+			if len(found) == 0 {
+				t.Errorf("%s looks at nothing", r.Alert)
+			}
+			for _, m := range found {
+				if !known[strings.TrimSuffix(m, "_bucket")] {
+					t.Errorf("%s: there is no metric %s", r.Alert, m)
+				}
+			}
+		}
+	}
+}
+
 // TestDeploy_units: systemd understands the units.
 func TestDeploy_units(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
@@ -290,6 +352,14 @@ func TestDeploy_units(t *testing.T) {
 			t.Fatal(err)
 		}
 		args = append(args, path)
+		limit, err := strconv.Atoi(string(regexp.MustCompile(`TimeoutStopSec=(\d+)`).FindSubmatch(unit)[1]))
+		c, _, loadErr := config.Load(strings.TrimSuffix(strings.TrimPrefix(name, "sotto-"), ".service"), nil, func(string) (string, bool) { return "", false }, io.Discard)
+		if err = errors.Join(err, loadErr); err != nil {
+			t.Fatal(err)
+		}
+		if limit < c.DrainSeconds+2*int(closeTimeout.Seconds()) {
+			t.Errorf("%s: killed after %d s, draining takes up to %d", name, limit, c.DrainSeconds)
+		}
 	}
 	out, err := exec.Command(analyze, args...).CombinedOutput()
 	if err != nil || len(out) > 0 {

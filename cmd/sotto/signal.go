@@ -81,7 +81,11 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 		return fmt.Errorf("page: %w", err)
 	}
 	defer stopPage()
-	addr, stopMetrics, err := serveMetrics(c.MetricsListen, metrics.Sources{Signal: rooms.Stats, Cluster: remote.Stats}, h, failed)
+	sources := metrics.Sources{Signal: rooms.Stats, Cluster: remote.Stats}
+	if served != nil {
+		sources.CertificateEnd = func() time.Time { return served.Load().Leaf.NotAfter }
+	}
+	addr, stopMetrics, err := serveMetrics(c.MetricsListen, sources, h, failed)
 	if err != nil {
 		return err
 	}

@@ -156,10 +156,10 @@ func gone(err error) bool {
 	return errors.Is(err, sfu.ErrUnknownPeer) || errors.Is(err, sfu.ErrUnknownRoom)
 }
 
-// signal answers a signaling that starts: it learns of this node at once.
+// signal answers a signaling that starts, or an operator: they learn of this node at once.
 func (n *served) signal(m *nats.Msg) {
 	if hello, err := decode[signalHello](m.Data); err == nil && ValidNodeID(hello.Signal) {
-		n.log.Info("signaling is there")
+		n.log.Debug("somebody asks who is there")
 		n.registry.beat()
 	}
 }
