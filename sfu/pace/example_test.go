@@ -28,5 +28,5 @@ func ExamplePacer() {
 		}
 	}
 	fmt.Println(sent, now.Sub(time.Unix(1_700_000_000, 0)).Round(10*time.Millisecond))
-	// Output: 30 80ms
+	// Output: 30 160ms
 }

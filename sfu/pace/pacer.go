@@ -16,19 +16,19 @@ const (
 	// Slice is how much leaves at once when the budget is used up: a smaller one tears runs of packets apart, a larger
 	// one fills short queues on the way.
 	Slice = 5 * time.Millisecond
-	// Burst is how much unused budget is kept: a frame interval at 25 frames/s, so that a stream whose rate is within
-	// the budget is never delayed although its frames come at once.
-	Burst = 40 * time.Millisecond
-	// MaxDelay is the longest that a packet may have to wait; more is shed.
-	MaxDelay = 500 * time.Millisecond
+	// Burst is how much unused budget is kept: two frame intervals at 25 frames/s, so that a stream whose rate is within the
+	// budget is never delayed although its frames come at once, and the first of a key frame are out at once. No more than
+	// short queues on the way hold, and behind it nothing leaves faster than the path carries: faster gains nothing, and a
+	// key frame that overflows a queue is a key frame lost.
+	Burst = 80 * time.Millisecond
+	// MaxDelay is the longest that a packet may have to wait; more is shed. Key frames of 12 times a frame take half of it,
+	// and what follows them waits behind.
+	MaxDelay = time.Second
 	// MaxQueue bounds the packets of a queue: half a second at 20 Mbit/s.
 	MaxQueue = 1024
 
 	// firstQueue is the queue's first size; it doubles as needed up to MaxQueue.
 	firstQueue = 16
-	// Factor is how much faster than the budget the queue drains. The budget is for the average; key frames are several
-	// times a frame and are wanted soon.
-	factor = 2
 )
 
 // Item is a packet that waits. It copies what must be known about the packet after the ring has overwritten it.
@@ -78,7 +78,7 @@ func New(now time.Time, budget unit.Bitrate) Pacer {
 // SetBudget sets the rate that the path carries.
 func (p *Pacer) SetBudget(now time.Time, budget unit.Bitrate) {
 	p.fill(now)
-	p.rate = budget * factor
+	p.rate = budget
 	p.credit = min(p.credit, p.burst())
 }
 

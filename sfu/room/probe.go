@@ -92,11 +92,12 @@ func (r *Room) probePacket(now time.Time, p *peer, out *Batch) bool {
 	return false
 }
 
-// probeRepeat sends the next recent packet of a slot once more.
+// probeRepeat sends the next recent packet of a slot once more: one that has left, or the receiver would miss those that still wait.
 func (r *Room) probeRepeat(now time.Time, p *peer, s *slot, out *Batch) bool {
 	for range probeReach {
 		p.probing.back = p.probing.back%probeReach + 1
-		rung, ext, o, ok := s.sw.Repair(s.sw.Newest() - p.probing.back + 1)
+		seq := s.left - p.probing.back + 1
+		rung, ext, o, ok := s.sw.Repair(seq)
 		if !ok || rung < 0 || int(rung) >= len(s.track.streams) {
 			return false // no older ones either
 		}
@@ -111,7 +112,7 @@ func (r *Room) probeRepeat(now time.Time, p *peer, s *slot, out *Batch) bool {
 		if q.PaddingOnly() || int(q.PayloadEnd-q.PayloadAt) < probePadding {
 			continue // padding is as good
 		}
-		size := r.again(now, s, q, ext, s.sw.Newest()-p.probing.back+1, o, out)
+		size := r.again(now, s, q, ext, seq, o, out)
 		r.stats.Probes.add(size)
 		return true
 	}

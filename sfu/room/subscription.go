@@ -30,6 +30,7 @@ type slot struct {
 	told    uint32    // packets at the last sender report
 	heard   heard     // the last reception report
 	keySent time.Time // when the last key frame began to leave
+	left    uint16    // newest number that has left; others may wait in the pacer
 	tid     uint8     // limit of temporal layers, layer.AllLayers if there is none
 	short   bool      // less than wanted fits the estimate
 	why     PauseReason
@@ -154,6 +155,7 @@ func (r *Room) emit(now time.Time, s *slot, q *packet.Packet, o layer.Out, out *
 		s.keySent = now
 	}
 	if p.pacer.Pass(now, size) {
+		s.left = send.Seq
 		r.send(now, p, &send, size, Video, out)
 		return
 	}
@@ -200,6 +202,9 @@ func (r *Room) pump(now time.Time, p *peer, out *Batch) {
 		if it.Stale() {
 			r.drop(DropStale)
 			continue
+		}
+		if int(it.Slot) < len(p.slots) {
+			p.slots[it.Slot].left = it.Seq
 		}
 		r.send(now, p, &it.Outgoing, it.Size, Video, out)
 		out.Sends[len(out.Sends)-1].Paced = it.Held

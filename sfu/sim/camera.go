@@ -22,7 +22,8 @@ var (
 
 const (
 	frameRate = 30
-	// keyFactor is how much larger than the mean a key frame is: measured 4-8 with browsers' VP8 at these sizes.
+	// keyFactor is how much larger than the mean a key frame is: measured 4-8 with browsers' VP8 at these sizes, and 12 with a
+	// picture that needs all it may spend.
 	keyFactor = 5
 	// keyGap is the least time between two key frames of an encoder that is asked for them (libwebrtc).
 	keyGap = 300 * time.Millisecond
@@ -37,6 +38,7 @@ type CameraPlan struct {
 	Ramp   []time.Duration // when each layer begins; none is 0, 100 and 250 ms, as measured with Chromium
 	Delay  time.Duration   // one way to the server, 0 is 20 ms
 	Off    bool            // begins silent
+	Key    float64         // key frames in mean frames, 0 is keyFactor
 }
 
 // Camera is a publisher's encoder and sender.
@@ -77,6 +79,9 @@ func newCamera(w *World, id room.PeerID, plan CameraPlan) *Camera {
 	}
 	if plan.Ramp == nil {
 		plan.Ramp = []time.Duration{0, 100 * time.Millisecond, 250 * time.Millisecond}
+	}
+	if plan.Key == 0 {
+		plan.Key = keyFactor
 	}
 	if plan.Delay == 0 {
 		plan.Delay = 20 * time.Millisecond
@@ -143,7 +148,7 @@ func (c *Camera) encode(i int, l *encoding) {
 	size := mean * math.Exp(0.15*c.w.rng.NormFloat64())
 	key := l.key && c.w.now-l.keyAt >= keyGap
 	if key {
-		size *= keyFactor
+		size *= c.plan.Key
 		l.key, l.keyAt = false, c.w.now
 	} else {
 		size = max(size-l.debt/20, mean/3)

@@ -142,6 +142,26 @@ func TestSweep_backAfterADip(t *testing.T) {
 	}
 }
 
+// A picture that needs all it may spend has key frames of 12 frames and more, longer than many queues are. They must not be taken
+// for a path that carries less.
+func TestSweep_largeKeyFrames(t *testing.T) {
+	for i, p := range few([]path{{1500, 40, 100, two}, {3000, 10, 100, usual}, {1000, 40, 100, usual}, {3000, 40, 50, usual}, {800, 10, 300, usual}}, 2) {
+		for _, key := range few([]float64{12, 15}, 1) {
+			plan := p.plan(60 * time.Second)
+			plan.Cameras[0].Key = key
+			plan.At(15*time.Second, SetRate(0, 500*unit.Kbps)).At(30*time.Second, SetRate(0, p.rate*unit.Kbps))
+			v := &Run(plan, uint64(i)+1).Viewers[0]
+			best := p.best(p.rate)
+			if back, on := v.Until(best, 30*time.Second), v.atLeast(best, 40*time.Second, plan.Length); back < 0 || back > 8*time.Second || on < 0.9 {
+				t.Errorf("%v, key frames of %v: layer %d again after %v, %.0f %% of the time after that", p, key, best, back, 100*on)
+			}
+			if on := v.atLeast(0, 20*time.Second, 30*time.Second); on < 0.7 && p.queue > 50 { // which is three packets then
+				t.Errorf("%v, key frames of %v: a picture in %.0f %% of the time at 500 kbit/s", p, key, 100*on)
+			}
+		}
+	}
+}
+
 // A queue of 50 ms overflows with each key frame of the top layer: that is no reason to leave it again.
 func TestSweep_backOverAShortQueue(t *testing.T) {
 	for i, p := range few([]path{{3000, 40, 50, usual}, {2500, 10, 50, usual}, {3000, 100, 50, usual}, {3000, 300, 50, two}}, 1) {
