@@ -58,6 +58,8 @@ type Membership struct {
 	// Link is the room's newest link.
 	Link *link.Keys
 	Gen  uint16
+	// LinkRefused: the service did not take the name of that link, so that nobody can come in by it.
+	LinkRefused bool
 	// Knocks are those who wait for a member's hand.
 	Knocks []group.Knock
 }
@@ -70,6 +72,7 @@ func (p *Participant) Membership() Membership {
 	m := Membership{
 		State: g.State(), Epoch: g.Epoch(), Host: g.IsHost(), Policy: g.Policy(), Members: g.Members(),
 		Authenticator: g.Authenticator(), GroupID: g.ID(), Knocks: p.knocks,
+		LinkRefused: p.linkRefused,
 	}
 	m.Leaf, _ = g.Own()
 	m.Link, m.Gen = g.Keys()

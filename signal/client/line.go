@@ -192,6 +192,9 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 	case *protocol.Done:
 		p.reply(m.ID, m)
 	case *protocol.Error:
+		if m.ID != nil && *m.ID == p.aliasID {
+			p.linkRefused = true
+		}
 		if m.ID != nil && p.reply(*m.ID, m) && !m.Fatal {
 			return nil
 		}

@@ -56,8 +56,11 @@ type Participant struct {
 	due        bool // the key state may have a timer earlier than before
 	isAdmitted bool
 	knocks     []group.Knock
-	texts      []protocol.ClientMessage
-	wants      *protocol.Want // the latest
+	// aliasID is the last request for a new link's name, linkRefused what became of it.
+	aliasID     uint32
+	linkRefused bool
+	texts       []protocol.ClientMessage
+	wants       *protocol.Want // the latest
 
 	// For a resumption.
 	isJoined, isOnline bool
@@ -365,7 +368,7 @@ func (p *Participant) write() {
 			// listen sees the same end; what is left goes over the next line.
 			p.mu.Lock()
 			p.isOnline = false
-			p.texts, p.outbox = append(texts, p.texts...), append(outbox, p.outbox...)
+			p.texts, p.outbox = append(withoutAlias(texts), p.texts...), append(outbox, p.outbox...)
 			p.mu.Unlock()
 		}
 		if len(requests) > 0 && p.pc != nil && p.pc.WriteRTCP(requests) == nil {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -270,7 +271,8 @@ func (p *Participant) hear() {
 	}
 }
 
-// alias registers the room's new link with the service.
+// alias registers the room's new link with the service. It is signed over the nonce of this connection, so that after a
+// break it is done anew.
 func (p *Participant) alias() {
 	keys, _ := p.keys.room.Group().Keys()
 	room, err := protocol.ParseRoomID(keys.RoomID())
@@ -284,5 +286,11 @@ func (p *Participant) alias() {
 	if p.keys.room.Group().IsHost() {
 		a.Host = protocol.Bytes(p.cfg.HostToken[:])
 	}
-	p.texts = append(p.texts, a)
+	p.aliasID, p.linkRefused = a.ID, false
+	p.texts = append(withoutAlias(p.texts), a)
+}
+
+// withoutAlias leaves out the requests that hold for one connection alone.
+func withoutAlias(texts []protocol.ClientMessage) []protocol.ClientMessage {
+	return slices.DeleteFunc(texts, func(m protocol.ClientMessage) bool { _, ok := m.(*protocol.Alias); return ok })
 }

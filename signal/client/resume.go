@@ -122,6 +122,10 @@ func (p *Participant) resumed(w *protocol.Welcome, l *line) error {
 		at = position(&w.Group.GI, &w.Group.Slot)
 	}
 	p.isOnline, p.due = true, true
+	p.texts = withoutAlias(p.texts)
+	if newest, _ := p.keys.room.Group().Keys(); newest.RoomID() != p.cfg.Keys.RoomID() {
+		p.alias() // the service may have lost it, or the request
+	}
 	for _, source := range []protocol.Source{protocol.SourceMic, protocol.SourceCamera} {
 		if pub := p.publicationOf(source); pub != nil && pub.muted.Load() {
 			p.texts = append(p.texts, &protocol.Mute{Source: source, Muted: true})

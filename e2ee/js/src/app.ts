@@ -2,6 +2,7 @@
 // not here: they are in the credentials, which the group checks.
 
 import { fromBase64url, toBase64url, utf8, type Bytes } from "./encoding.ts";
+import type { FileKey } from "./file.ts";
 import type { AppMessage, SharedFile } from "./messages.ts";
 
 export const kindHeartbeat = 2;
@@ -10,14 +11,6 @@ const kinds = { chat: 4, reaction: 5, hand: 6, file: 7 } as const;
 
 /** Largest file, in bytes of plaintext. */
 export const maxFile = 64 << 20;
-
-/** What opens a file; it stays in the worker. */
-export interface FileKey {
-  key: Bytes;
-  /** SHA-256 of the ciphertext. */
-  hash: Bytes;
-  size: number;
-}
 
 const id = /^[A-Za-z0-9_-]{1,64}$/;
 const path = /^\/blob\/[A-Za-z0-9_-]{26}$/;

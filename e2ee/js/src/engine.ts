@@ -165,8 +165,9 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     switch (m.type) {
       case "resumed":
         await p.resumed(m.peers, m.group, m.lost);
-        // The service may have lost the room's other names as well.
-        if (m.lost && this.link !== session.entered) await this.tellLink(session);
+        // The service may have lost the room's other names, or the request for one
+        // with the connection, whose nonce it was signed over.
+        if (this.link !== session.entered) await this.tellLink(session);
         return;
       case "peer_joined":
         return p.peerJoined(m.connId);

@@ -3,10 +3,22 @@
 // hash either.
 
 import type { Bytes } from "./encoding.ts";
-import type { FileKey } from "./app.ts";
 
 export const chunkSize = 64 << 10;
 const tagSize = 16;
+
+/** What opens a file; it stays in the worker. */
+export interface FileKey {
+  key: Bytes;
+  /** SHA-256 of the ciphertext. */
+  hash: Bytes;
+  size: number;
+}
+
+/** sealedSize is how long the ciphertext of a file of that size is. */
+export function sealedSize(size: number): number {
+  return size + Math.max(1, Math.ceil(size / chunkSize)) * tagSize;
+}
 
 export type Progress = (done: number, total: number) => void;
 
@@ -15,7 +27,7 @@ export async function sealFile(file: Blob, progress: Progress): Promise<{ sealed
   const key = crypto.getRandomValues(new Uint8Array(32));
   const aes = await importKey(key, "encrypt");
   const chunks = Math.max(1, Math.ceil(file.size / chunkSize));
-  const sealed = new Uint8Array(file.size + chunks * tagSize);
+  const sealed = new Uint8Array(sealedSize(file.size));
   for (let i = 0; i < chunks; i++) {
     const from = i * chunkSize;
     const plain = await file.slice(from, from + chunkSize).arrayBuffer();
@@ -30,7 +42,7 @@ export async function sealFile(file: Blob, progress: Progress): Promise<{ sealed
 /** Decrypts; null if it is not the file that its sender meant, whole. */
 export async function openFile(file: Blob, { key, hash, size }: FileKey, progress: Progress): Promise<Blob | null> {
   const chunks = Math.max(1, Math.ceil(size / chunkSize));
-  if (file.size !== size + chunks * tagSize) return null;
+  if (file.size !== sealedSize(size)) return null;
   const sealed = new Uint8Array(await file.arrayBuffer());
   const found = new Uint8Array(await crypto.subtle.digest("SHA-256", sealed));
   if (!found.every((b, i) => b === hash[i])) return null;

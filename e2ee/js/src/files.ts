@@ -1,8 +1,8 @@
 // The files of a meeting: their keys, which the page never sees, and what is
 // being sealed or opened.
 
-import { maxFile, type FileKey } from "./app.ts";
-import { openFile, sealFile } from "./file.ts";
+import { maxFile } from "./app.ts";
+import { openFile, sealFile, type FileKey } from "./file.ts";
 import type { FileError, FromWorker } from "./messages.ts";
 
 /** Files of which keys are kept; the oldest go first. */

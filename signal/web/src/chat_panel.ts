@@ -131,6 +131,13 @@ export class ChatPanel {
   }
 }
 
+const failures: Readonly<Record<string, string>> = {
+  limit: "no space for it now: try again later",
+  files_busy: "too many transfers: try again in a moment",
+  file_gone: "no longer kept",
+  damaged: "damaged on the way: not saved",
+};
+
 function stateOf({ file, connId }: Line): string {
   if (!file) return "";
   const share = file.size > 0 ? Math.round((100 * file.done) / file.size) : 0;
@@ -142,7 +149,7 @@ function stateOf({ file, connId }: Line): string {
     case "done":
       return connId === "" ? "sent" : "saved";
     case "failed":
-      return "failed";
+      return failures[file.why ?? ""] ?? "failed";
   }
 }
 

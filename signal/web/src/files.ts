@@ -1,5 +1,6 @@
 // Sealed files on the service: it keeps them for a while and knows their size.
 
+import { sealedSize } from "../../../e2ee/js/src/file.ts";
 import { RequestError } from "./signaling.ts";
 import { blobPath, type ServerMessage } from "./protocol.ts";
 
@@ -11,14 +12,32 @@ export async function upload(file: Blob, ask: (size: number) => Promise<ServerMe
     method: "PUT", body: file, headers: { authorization: `Bearer ${place.token}` },
     credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
   });
-  if (!response.ok) throw new RequestError("upload_failed");
+  if (!response.ok) throw refused(response);
   return place.path;
 }
 
-/** download fetches a sealed file. The path comes from another participant: it may lead nowhere else. */
-export async function download(path: string): Promise<Blob> {
+/**
+ * download fetches a sealed file of that size. Path and size come from another
+ * participant: the path may lead nowhere else, and what is longer is not read.
+ */
+export async function download(path: string, size: number): Promise<Blob> {
   if (!blobPath.test(path)) throw new RequestError("bad_path");
   const response = await fetch(path, { credentials: "omit", redirect: "error", referrerPolicy: "no-referrer" });
-  if (!response.ok) throw new RequestError("download_failed");
-  return response.blob();
+  if (!response.ok || !response.body) throw refused(response);
+  const parts: BlobPart[] = [];
+  let room = sealedSize(size);
+  const reader = response.body.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    room -= next.value.byteLength;
+    if (room < 0) {
+      void reader.cancel();
+      throw new RequestError("damaged");
+    }
+    parts.push(next.value);
+  }
+  return new Blob(parts);
+}
+
+function refused({ status }: Response): RequestError {
+  return new RequestError(status === 404 ? "file_gone" : status === 429 || status === 503 ? "files_busy" : "file_refused");
 }

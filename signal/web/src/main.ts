@@ -122,6 +122,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
   };
   const membership = new Membership({
     link: ({ roomId, secret, gen }) => {
+      if (roomId === room.roomId) return; // told again after a break
       // The old link is no longer good: a reload, a new start and whoever is invited take the new one.
       room = { ...room, roomId, secret, gen };
       self.roomId = roomId;

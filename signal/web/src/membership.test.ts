@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import type { GroupMember, ToWorker } from "../../../e2ee/js/src/messages.ts";
+import { download } from "./files.ts";
 import { Membership, type MembershipPort } from "./membership.ts";
+import { RequestError } from "./signaling.ts";
 
 function person(connId: string, more: Partial<GroupMember> = {}): GroupMember {
   return { connId, name: connId.toUpperCase(), host: false, self: false, fingerprint: "0123456789abcdef", known: "new", ...more };
@@ -15,7 +17,10 @@ function room(): { membership: Membership; posted: ToWorker[]; port: MembershipP
   const port: MembershipPort = {
     post: (m) => posted.push(m),
     evict: (connId) => told.push(`evict ${connId}`),
-    alias: (l) => told.push(`alias ${l.roomId}`),
+    alias: (l) => {
+      told.push(`alias ${l.roomId}`);
+      return Promise.resolve(true);
+    },
     upload: () => Promise.resolve("/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa"),
     download: () => Promise.resolve(new Blob(["sealed"])),
   };
@@ -125,8 +130,8 @@ test("what a person types or attaches is made acceptable to the others", async (
 test("a file keeps the place that was told first", async () => {
   const { membership, port } = room();
   const paths: string[] = [];
-  port.download = (path) => {
-    paths.push(path);
+  port.download = (path, size) => {
+    paths.push(`${path} ${size}`);
     return Promise.resolve(new Blob(["sealed"]));
   };
   members(membership, 1, person("me", { self: true }), person("a"));
@@ -134,5 +139,58 @@ test("a file keeps the place that was told first", async () => {
     membership.take({ type: "app", connId: "a", kind: "file", body: { id: "1", name: "plan", path, size: 6 } });
   }
   for (const line of membership.lines) await membership.openFile(line);
-  assert.deepEqual(paths, ["/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa"]);
+  assert.deepEqual(paths, ["/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa 6"]);
+});
+
+test("a new link that the service refuses is told, until one works", async () => {
+  const { membership, port } = room();
+  const link = { type: "link", roomId: "r2", secret: "s", gen: 1, linkPub: "p", linkSig: "g" } as const;
+  for (const works of [false, true]) {
+    port.alias = () => Promise.resolve(works);
+    membership.take(link);
+    await Promise.resolve();
+    await Promise.resolve();
+    assert.equal(membership.linkRefused, !works);
+  }
+});
+
+test("why a file failed is kept for the person", async () => {
+  const { membership, port } = room();
+  port.download = () => Promise.reject(new RequestError("file_gone"));
+  members(membership, 1, person("me", { self: true }), person("a"));
+  membership.take({ type: "app", connId: "a", kind: "file", body: { id: "1", name: "plan", path: "/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa", size: 6 } });
+  const [line] = membership.lines;
+  assert.ok(line);
+  await membership.openFile(line);
+  assert.deepEqual([line.file?.state, line.file?.why], ["failed", "file_gone"]);
+  membership.take({ type: "file_failed", id: "1", why: "damaged" });
+  assert.equal(line.file?.why, "damaged");
+});
+
+test("no more is read of a file than what was announced", async () => {
+  const path = "/blob/aaaaaaaaaaaaaaaaaaaaaaaaaa";
+  let cancelled = false;
+  const serve = (...chunks: number[]): void => {
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        const n = chunks.shift();
+        if (n === undefined) controller.close();
+        else controller.enqueue(new Uint8Array(n));
+      },
+      cancel: () => { cancelled = true; },
+    });
+    globalThis.fetch = () => Promise.resolve(new Response(body));
+  };
+  const { fetch } = globalThis;
+  try {
+    serve(6, 16);
+    assert.equal((await download(path, 6)).size, 22);
+    serve(6, 17, 1_000_000);
+    await assert.rejects(download(path, 6), { code: "damaged" });
+    assert.ok(cancelled);
+    globalThis.fetch = () => Promise.resolve(new Response(null, { status: 429 }));
+    await assert.rejects(download(path, 6), { code: "files_busy" });
+  } finally {
+    globalThis.fetch = fetch;
+  }
 });

@@ -12,12 +12,12 @@ export interface MembershipPort {
   post(message: ToWorker): void;
   /** evict ends somebody's connection at the service. */
   evict(connId: string, host: string): void;
-  /** alias registers a new link's name for the room. */
-  alias(link: Extract<FromWorker, { type: "link" }>): void;
+  /** alias registers a new link's name for the room; false: the service refuses. */
+  alias(link: Extract<FromWorker, { type: "link" }>): Promise<boolean>;
   /** upload puts a sealed file on the service and gives its path. It throws. */
   upload(file: Blob): Promise<string>;
-  /** download fetches what is at the path. It throws. */
-  download(path: string): Promise<Blob>;
+  /** download fetches what is at the path, for a file of that size. It throws. */
+  download(path: string, size: number): Promise<Blob>;
 }
 
 export interface MembershipEvents {
@@ -40,7 +40,7 @@ export interface Line {
   name: string;
   at: Date;
   text: string;
-  file: { name: string; size: number; state: FileState; done: number } | null;
+  file: { name: string; size: number; state: FileState; done: number; why?: string } | null;
 }
 
 export interface Reaction {
@@ -82,6 +82,8 @@ export class Membership {
   knocks: readonly WaitingPerson[] = [];
   readonly hands = new Set<string>();
   handRaised = false;
+  /** The service did not take the name of the newest link: nobody can come in by it. */
+  linkRefused = false;
   /** The others can notice if somebody forges what this person sends. */
   signMedia = recallSigning();
   lines: Line[] = [];
@@ -211,8 +213,8 @@ export class Membership {
       const path = await port.upload(sealed);
       this.tell({ kind: "file", body: { id, name, path, size: file.size } });
       this.mark(line, "done");
-    } catch {
-      this.mark(line, "failed");
+    } catch (error) {
+      this.fail(line, error);
     }
   }
 
@@ -223,9 +225,9 @@ export class Membership {
     if (!file || !port || line.file?.state === "working") return;
     this.mark(line, "working");
     try {
-      port.post({ type: "file_open", connId: line.connId, id: file.id, file: await port.download(file.path) });
-    } catch {
-      this.mark(line, "failed");
+      port.post({ type: "file_open", connId: line.connId, id: file.id, file: await port.download(file.path, file.size) });
+    } catch (error) {
+      this.fail(line, error);
     }
   }
 
@@ -249,7 +251,7 @@ export class Membership {
         for (const listener of this.noticeListeners) listener({ code: m.code, name: m.name ?? "" });
         break;
       case "link":
-        this.port?.alias(m);
+        void this.alias(m);
         this.events.link(m);
         break;
       case "evict":
@@ -270,7 +272,7 @@ export class Membership {
         break;
       case "file_failed": {
         const line = this.lines.find((l) => l.file && this.fileId(l) === m.id);
-        if (line) this.mark(line, "failed");
+        if (line) this.fail(line, { code: m.why });
         break;
       }
       default:
@@ -278,6 +280,11 @@ export class Membership {
     }
     this.changed();
     return true;
+  }
+
+  private async alias(link: Extract<FromWorker, { type: "link" }>): Promise<void> {
+    this.linkRefused = (await this.port?.alias(link)) === false;
+    this.changed();
   }
 
   private update(m: Extract<FromWorker, { type: "membership" }>): void {
@@ -337,6 +344,12 @@ export class Membership {
     anchor.click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
     line.file.state = "done";
+  }
+
+  /** fail keeps the code of why, if the error has one. */
+  private fail(line: Line, error: unknown): void {
+    if (line.file) line.file.why = error instanceof Object && "code" in error ? String(error.code) : "";
+    this.mark(line, "failed");
   }
 
   private mark(line: Line, state: FileState): void {

@@ -59,6 +59,7 @@ const words = {
   media_forged: { title: "Somebody in the room forges sound or pictures", text: "What came under another person's name is not what that person sent. It is hidden. Do not trust this call.", action: "none" },
   host_changed: { title: "The host has another key than last time", text: "A new device explains it, and so does an impostor. Compare the safety code with the people you know.", action: "continue" },
   duplicate_identity: { title: "You joined from somewhere else", text: "Another tab or device with the same identity has taken your place in this call.", action: "home" },
+  link_refused: { title: "The new link does not work", text: "The service did not take it, and the old one is no longer good: nobody can come in. The host can replace the link once more.", action: "none" },
   link_replaced: { title: "This link was replaced", text: "The host has made a new link for this room. Ask for it.", action: "home" },
   kicked: { title: "You were removed from the room", text: "Somebody with the right to do so ended your part of this call.", action: "home" },
   version: { title: "This page is out of date", text: "The service speaks a newer version. Reload the page.", action: "retry" },

@@ -409,8 +409,12 @@ export class Session {
         if (!this.over) this.worker.post(m);
       },
       evict: (connId, host) => void this.signaling.request({ type: "evict", conn_id: connId, host }).catch(() => undefined),
-      alias: ({ roomId, linkPub, linkSig, hostToken }) =>
-        void this.signaling.request({ type: "alias", room: roomId, link_pub: linkPub, link_sig: linkSig, ...(hostToken !== undefined && { host: hostToken }) }).catch(() => undefined),
+      alias: async ({ roomId, linkPub, linkSig, hostToken }) => {
+        // Signed over what this connection began with: after a break the worker tells the link again.
+        if (!this.signaling.ready) return true;
+        const request = { type: "alias" as const, room: roomId, link_pub: linkPub, link_sig: linkSig, ...(hostToken !== undefined && { host: hostToken }) };
+        return this.signaling.request(request).then(() => true, (error: unknown) => codeOf(error) === "connection_lost");
+      },
       upload: (file) => upload(file, (size) => this.signaling.request({ type: "upload", size })),
       download,
     };

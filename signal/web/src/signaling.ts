@@ -82,8 +82,9 @@ export class Signaling {
   }
 
   /**
-   * request resolves with the reply or throws RequestError. "connect" belongs to
-   * its socket; any other request waits for the next one if there is none.
+   * request resolves with the reply or throws RequestError. "connect" and
+   * "alias" belong to their socket; any other request waits for the next one if
+   * there is none.
    */
   request(request: Request): Promise<Reply> {
     const id = this.nextId++;
@@ -110,7 +111,7 @@ export class Signaling {
     this.admitted = false;
     for (const [id, pending] of this.pending) {
       clearTimeout(pending.timer);
-      if (pending.message.type === "connect") this.settle(id)?.reject(new RequestError("connection_lost"));
+      if (pending.message.type === "connect" || pending.message.type === "alias") this.settle(id)?.reject(new RequestError("connection_lost"));
     }
     socket?.close(closeGoesOn);
   }
