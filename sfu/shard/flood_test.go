@@ -27,7 +27,7 @@ type flood struct {
 	publisher *far
 	attacker  *far
 	others    []*far // viewers
-	media     Media // of the attacker
+	media     Media  // of the attacker
 
 	sent      int    // compounds
 	least     int    // bytes of the shortest
