@@ -12,6 +12,7 @@ import (
 	"sotto/sfu"
 	"sotto/signal"
 	"sotto/signal/blob"
+	"sotto/signal/cluster"
 	"sotto/signal/protocol"
 	"sotto/signal/web"
 )
@@ -60,7 +61,7 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer closeRooms(ctx, rooms)
 
-	h := &health{}
+	h := &health{drain: cluster.NewDrain()}
 	failed := make(chan error, 2)
 	page, stopPage, err := serve(c.Listen, pageMux(rooms, files, h), nil, failed)
 	if err != nil {
@@ -83,7 +84,7 @@ func dev(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	select {
 	case <-ctx.Done():
-		h.leave("stopping")
+		h.drain.Begin()
 		return nil
 	case err := <-failed:
 		return err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sotto/metrics"
+	"sotto/signal/cluster"
 )
 
 // serve answers HTTP at address, with TLS if certificate is not nil and then with what it holds at the moment, until the returned function is called. An error later than
@@ -72,21 +73,25 @@ func loadCertificate(certFile, keyFile string, now time.Time) (*tls.Certificate,
 
 // health answers /livez and /readyz.
 type health struct {
-	leaving atomic.Pointer[string] // why it will not be ready again; nil: it may be
-	ready   func() bool            // while it is not leaving; nil = always
+	drain *cluster.Drain // once begun it is not ready any more
+	ready func() bool    // before; nil = always
 }
 
-// leave makes it not ready for good.
-func (h *health) leave(why string) { h.leaving.Store(&why) }
-
-func (h *health) isLeaving() bool { return h.leaving.Load() != nil }
+func (h *health) draining() bool {
+	select {
+	case <-h.drain.Begun():
+		return true
+	default:
+		return false
+	}
+}
 
 func (h *health) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		switch why := h.leaving.Load(); {
-		case why != nil:
-			answer(w, http.StatusServiceUnavailable, *why)
+		switch {
+		case h.draining():
+			answer(w, http.StatusServiceUnavailable, "draining")
 		case h.ready != nil && !h.ready():
 			answer(w, http.StatusServiceUnavailable, "not ready")
 		default:

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -34,6 +36,24 @@ func (r *reload) run() {
 		r.log.Warn("these take a restart", zap.Strings("keys", fixed))
 	}
 	r.log.Info("configuration read again")
+}
+
+// until serves hang-ups until ctx ends or something fails.
+func (r *reload) until(ctx context.Context, hangUp <-chan os.Signal, failed <-chan error) error {
+	for {
+		select {
+		case <-hangUp:
+			r.run()
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (r *reload) drainTime() time.Duration {
+	return time.Duration(r.running.DrainSeconds) * time.Second
 }
 
 // onHangUp gives the requests to read the configuration again.

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"sotto/cmd/sotto/internal/config"
@@ -51,22 +52,15 @@ func runSFU(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	}
 	defer nc.Close()
 
-	h := &health{ready: nc.IsConnected}
-	drain := cluster.NewDrain()
+	h := &health{drain: cluster.NewDrain(), ready: nc.IsConnected}
 	failed := make(chan error, 2)
-	addr, stopMetrics, err := serveMetrics(c.MetricsListen, metrics.Sources{Node: node.Stats, Draining: h.isLeaving}, h, failed)
+	addr, stopMetrics, err := serveMetrics(c.MetricsListen, metrics.Sources{Node: node.Stats, Draining: h.draining}, h, failed)
 	if err != nil {
 		return err
 	}
 	defer stopMetrics()
-	served, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	stopServing := serveNode(nc, cluster.ServeConfig{NodeID: id, Media: node, Drain: h.drain, Logger: logger.Named("cluster")}, failed)
 	defer stopServing()
-	done := make(chan error, 1)
-	go func() {
-		done <- cluster.Serve(served, nc, cluster.ServeConfig{
-			NodeID: id, Media: node, Drain: drain, Logger: logger.Named("cluster"),
-		})
-	}()
 	fmt.Fprintf(stdout, "sotto sfu\n  node     %s\n  media    port %d, UDP and TCP\n", id, port)
 	if addr != nil {
 		fmt.Fprintf(stdout, "  metrics  http://%s/metrics\n", addr)
@@ -75,28 +69,29 @@ func runSFU(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	again := &reload{command: config.SFU, args: args, running: c, log: logger, apply: func(c *config.Config) error {
 		return level.UnmarshalText([]byte(c.LogLevel))
 	}}
-	for begun := drain.Begun(); ; {
-		select {
-		case <-hangUp:
-			again.run()
-		case <-begun: // asked for by an operator: the process goes on
-			begun = nil
-			h.leave("draining")
-		case <-ctx.Done():
-			insist, stop := onStop()
-			defer stop()
-			h.leave("draining")
-			drain.Begin()
-			waitEmpty(node, time.Duration(again.running.DrainSeconds)*time.Second, insist, logger)
-			stopServing()
-			return <-done
-		case err := <-failed:
-			stopServing()
-			<-done
-			return err
-		case err := <-done:
-			return err
+	if err := again.until(ctx, hangUp, failed); err != nil {
+		return err
+	}
+	insist, stopInsist := onStop()
+	defer stopInsist()
+	h.drain.Begin()
+	waitEmpty(node, again.drainTime(), insist, logger)
+	return nil
+}
+
+// serveNode puts a node on the connection until the returned function is called. An error before goes to failed.
+func serveNode(nc *nats.Conn, c cluster.ServeConfig, failed chan<- error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := cluster.Serve(ctx, nc, c); err != nil {
+			failed <- err
 		}
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 

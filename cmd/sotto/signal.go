@@ -69,7 +69,7 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 	}
 	defer closeRooms(ctx, rooms)
 
-	h := &health{ready: remote.Ready}
+	h := &health{drain: cluster.NewDrain(), ready: remote.Ready}
 	failed := make(chan error, 2)
 	scheme, served := "http", (*atomic.Pointer[tls.Certificate])(nil)
 	if certificate != nil {
@@ -101,27 +101,21 @@ func runSignal(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 	again := &reload{command: config.Signal, args: args, running: c, log: logger, apply: func(c *config.Config) error {
 		return reloadSignal(c, rooms, served, level)
 	}}
-	for {
-		select {
-		case <-hangUp:
-			again.run()
-		case <-ctx.Done():
-			insist, stop := onStop()
-			defer stop()
-			h.leave("draining")
-			logger.Info("draining")
-			// It goes on serving, so that a load balancer sees that it is not ready any more before it ends.
-			select {
-			case <-time.After(time.Duration(again.running.DrainSeconds) * time.Second):
-			case <-insist:
-			case err := <-failed:
-				return err
-			}
-			return nil
-		case err := <-failed:
-			return err
-		}
+	if err := again.until(ctx, hangUp, failed); err != nil {
+		return err
 	}
+	insist, stopInsist := onStop()
+	defer stopInsist()
+	h.drain.Begin()
+	logger.Info("draining")
+	// It goes on serving, so that a load balancer sees that it is not ready any more before it ends.
+	select {
+	case <-time.After(again.drainTime()):
+	case <-insist:
+	case err := <-failed:
+		return err
+	}
+	return nil
 }
 
 // reloadSignal brings what may change while signaling runs into force, all of it or nothing.

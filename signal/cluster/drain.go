@@ -13,7 +13,7 @@ import (
 const ReasonDrained = "drained"
 
 // movesPerBeat is how many participants are told to join elsewhere at a time; a room goes as a whole. With four beats a second
-// it is 200 joins a second at most for the nodes that take them: a join costs about a millisecond of one core.
+// it is some 200 joins a second, DTLS handshakes and key frames, for the nodes that take them.
 const movesPerBeat = 50
 
 // comeBack is how long rooms stay on a node that drains when signaling has just started and found them there: their participants
