@@ -143,7 +143,7 @@ func (a *allocScratch) nextStep(wanted, targets []int8) (least unit.Bitrate) {
 // target aims one subscription and asks for the key frame that it needs.
 func (r *Room) target(now time.Time, s *slot, p point, out *Batch) {
 	s.tid = p.tid
-	s.sw.SetMaxTID(p.tid)
+	s.sw.SetMaxTID(min(p.tid, r.thin))
 	s.aim(p.rung)
 	if p.rung == layer.Paused {
 		r.switched(s, out)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pion/rtcp"
 
+	"sotto/sfu/layer"
 	"sotto/sfu/unit"
 )
 
@@ -49,6 +50,7 @@ type Config struct {
 type Room struct {
 	rng   *rand.Rand
 	peers []*peer // ascending by id
+	thin  uint8   // limit of temporal layers for everybody
 	stats Stats
 
 	next      time.Time // when Tick is due; zero: never
@@ -61,7 +63,7 @@ type Room struct {
 
 // New returns an empty room.
 func New(cfg Config) *Room {
-	return &Room{rng: rand.New(cfg.Rand), nacks: make([]uint16, 0, 64)}
+	return &Room{rng: rand.New(cfg.Rand), nacks: make([]uint16, 0, 64), thin: layer.AllLayers}
 }
 
 // Empty reports whether nobody is in the room.

@@ -21,6 +21,7 @@ const (
 	DropTooOld                          // later than the ring reaches back, or too large for it
 	DropStale                           // overwritten in the ring before it was sent
 	DropCodec                           // the subscriber cannot receive the codec
+	DropThin                            // of a frame that nobody gets while the way out is full, see Room.Thin
 	DropReasons                         // number of reasons, for arrays
 )
 
@@ -55,6 +56,8 @@ func (d DropReason) String() string {
 		return "stale"
 	case DropCodec:
 		return "codec"
+	case DropThin:
+		return "egress_full"
 	}
 	return "unknown"
 }

@@ -112,6 +112,9 @@ func (r *Room) forward(now time.Time, s *slot, st *stream, q *packet.Packet, out
 		r.fill(now, s, q, o, out)
 		return
 	default:
+		if q.TID > r.thin && q.TID <= s.tid && q.Layer == s.sw.Current() {
+			r.drop(DropThin)
+		}
 		return
 	}
 	r.emit(now, s, q, o, out)

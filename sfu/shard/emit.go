@@ -30,11 +30,17 @@ func (s *Shard) flush() { s.own.flush() }
 func (s *Shard) address() {
 	s.turn++ // somebody else comes first each time, where the last ones wait or a full buffer takes no more
 	s.plans, s.addressed = s.plans[:0], s.addressed[:0]
+	pressed := s.pressure.level > 0
 	for i := range s.batch.Sends {
 		s.plans = append(s.plans, plan{})
-		p := s.destination(s.batch.Sends[i].To)
+		send := &s.batch.Sends[i]
+		p := s.destination(send.To)
 		if p == nil {
 			s.counters.drops[DropGone]++
+			continue
+		}
+		if pressed && send.Kind == room.Audio {
+			s.own.sound(p, int32(i+1))
 			continue
 		}
 		at := int32(i + 1)
@@ -45,6 +51,9 @@ func (s *Shard) address() {
 			s.plans[p.last-1].next = at
 		}
 		p.last = at
+	}
+	if pressed {
+		s.own.flush()
 	}
 }
 

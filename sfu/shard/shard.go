@@ -86,6 +86,7 @@ type Shard struct {
 	own       lane
 	lanes     []*lane // of senders
 	fork      fork
+	pressure  pressure
 	rtcpTo    []*peer // peers with RTCP in this round
 	events    []transport.Event
 	counters  counters
@@ -197,6 +198,7 @@ func (s *Shard) round(now time.Time, n int) {
 	s.removeFaulty(now)
 	s.free, s.freed = append(s.free, s.freed...), s.freed[:0]
 	s.flush()
+	s.relieve(now)
 	if !now.Before(s.nextSnapshot) {
 		s.nextSnapshot = now.Add(snapshotEvery)
 		s.publish()

@@ -10,6 +10,10 @@ import (
 // ErrBindClosed is returned by ReadBatch and WriteBatch after Close.
 var ErrBindClosed = errors.New("transport: bind closed")
 
+// ErrBindFull is returned by WriteBatch when there was no room for all: more
+// is to be sent than the machine's way out takes.
+var ErrBindFull = errors.New("transport: bind full")
+
 // maxDatagram is the room for one received datagram. WebRTC packets stay below
 // 1,500 bytes on every path; a longer datagram is dropped and counted, since a
 // truncated one could not be authenticated anyway.
@@ -28,7 +32,8 @@ type Bind interface {
 	ReadBatch(dst []Datagram, deadline time.Time) (n int, err error)
 	// WriteBatch writes all runs and returns how many datagrams the socket
 	// accepted. A destination that cannot be reached does not hinder the
-	// others and is no error. Any goroutine. After Close: ErrBindClosed.
+	// others and is no error. Any goroutine. Where there is no room for the
+	// rest, it is dropped: ErrBindFull. After Close: ErrBindClosed.
 	WriteBatch(runs []Run) (datagrams int, err error)
 	// Wake makes a ReadBatch that blocks now, or else the next one that would,
 	// return. Any goroutine.

@@ -62,6 +62,7 @@ func (b *ChanBind) WriteBatch(runs []Run) (int, error) {
 		return 0, err
 	}
 	sent := 0
+	var failure error
 	for _, r := range runs {
 		for {
 			data := append([]byte(nil), r.next()...)
@@ -70,13 +71,14 @@ func (b *ChanBind) WriteBatch(runs []Run) (int, error) {
 				sent++
 			default:
 				b.dropped.Add(1)
+				failure = ErrBindFull
 			}
 			if len(r.Data) == 0 {
 				break
 			}
 		}
 	}
-	return sent, nil
+	return sent, failure
 }
 
 // Wake implements Bind.

@@ -81,6 +81,7 @@ type sender struct {
 	rest    Run   // of the run before them
 	started bool  // rest counts
 	sent    int   // datagrams of this WriteBatch
+	full    error // ErrBindFull where the kernel had no memory for one
 }
 
 // init probes the kernel.
@@ -124,7 +125,7 @@ func newSender(b *udpBind) *sender {
 // WriteBatch implements Writer. Where the socket's buffer stays full for
 // fullBufferWait, the rest is dropped.
 func (s *sender) WriteBatch(runs []Run) (int, error) {
-	s.sent, s.runs = 0, runs
+	s.sent, s.full, s.runs = 0, nil, runs
 	defer s.forget()
 	b := s.bind
 	for s.fill() {
@@ -135,14 +136,16 @@ func (s *sender) WriteBatch(runs []Run) (int, error) {
 		switch {
 		case b.closed.Load():
 			return s.sent, ErrBindClosed
-		case err != nil || s.at < s.n:
+		case s.at < s.n:
+			return s.sent, ErrBindFull
+		case err != nil:
 			return s.sent, nil
 		}
 	}
 	if b.closed.Load() {
 		return s.sent, ErrBindClosed
 	}
-	return s.sent, nil
+	return s.sent, s.full
 }
 
 // waitAndPush is for a full buffer, which is rare enough to set a timer. After
@@ -256,6 +259,9 @@ func (s *sender) transmit(fd uintptr) bool {
 		case errno == syscall.EINTR:
 		case errno == syscall.EAGAIN:
 			return false
+		case errno == syscall.ENOBUFS:
+			s.full = ErrBindFull
+			s.at++
 		case s.batch[s.at].count > 1 && s.refuse(errno):
 			s.split()
 		default:

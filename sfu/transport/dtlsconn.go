@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -91,7 +92,7 @@ func (c *associationConn) WriteTo(p []byte, _ net.Addr) (int, error) {
 	case stream != nil:
 		stream.send(p)
 	case to.IsValid():
-		if _, err := c.bind.WriteBatch([]Run{{Data: p, To: to}}); err != nil {
+		if _, err := c.bind.WriteBatch([]Run{{Data: p, To: to}}); errors.Is(err, ErrBindClosed) {
 			return 0, net.ErrClosed
 		}
 	}

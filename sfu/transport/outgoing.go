@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"net/netip"
 
 	"github.com/pion/rtp"
@@ -42,6 +43,7 @@ type Outbox struct {
 	accepted int       // datagrams since the last Flush
 
 	datagrams, bytes uint64 // that were accepted
+	refusals         uint64 // writes that found the socket full
 	drops            [NumDropReasons]uint64
 }
 
@@ -167,12 +169,19 @@ func (o *Outbox) Flush() int {
 	return n
 }
 
+// Refusals returns how many writes found no room for all of it since the
+// start.
+func (o *Outbox) Refusals() uint64 { return o.refusals }
+
 // write hands the gathered runs to the socket.
 func (o *Outbox) write() {
 	if len(o.runs) == 0 {
 		return
 	}
-	sent, _ := o.writer.WriteBatch(o.runs) // a closed bind shows in Read
+	sent, err := o.writer.WriteBatch(o.runs) // a closed bind shows in Read
+	if errors.Is(err, ErrBindFull) {
+		o.refusals++
+	}
 	o.accepted += sent
 	o.datagrams += uint64(sent)
 	o.bytes += uint64(len(o.slab))

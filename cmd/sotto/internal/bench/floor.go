@@ -147,6 +147,9 @@ func (f *floorSource) burst(i int) error {
 	l.seq += uint16(l.Packets)
 	n, err := f.bind.WriteBatch(f.runs)
 	f.sent.Add(uint64(n))
+	if errors.Is(err, transport.ErrBindFull) {
+		return nil // lost, as it is to a server
+	}
 	return err
 }
 
