@@ -11,6 +11,7 @@ import { startSotto } from "./server.mjs";
 const desktop = { width: 1280, height: 800 };
 const phone = { width: 390, height: 844 };
 const rounds = 20; // of the join time
+const reloads = 5;
 
 let server, chromium, firefox;
 
@@ -234,4 +235,20 @@ test("from the click on Join to the first decoded frame", async (t) => {
   await publisher.close();
   t.diagnostic(`join: p50 ${percentile(times, 0.5).toFixed(0)} ms, longest ${Math.max(...times).toFixed(0)} ms, ${times.length} joins`);
   assert.ok(percentile(times, 0.5) < 3000);
+});
+
+test("from a reload in a call to the first decoded frame", async (t) => {
+  const secret = newSecret();
+  const publisher = await enter(chromium, server, secret, { name: "Grace", source: "canvas" });
+  const page = await enter(chromium, server, secret, { name: "Ada" });
+  const times = [];
+  for (let i = 0; i < reloads; i++) {
+    await page.until(() => window.__sotto.tiles().some((t) => t.hasPicture && t.live), null, "the picture");
+    await page.page.reload();
+    // The clock of a page starts with the navigation.
+    times.push(await page.until(() => [...document.querySelectorAll(".tile video")].some((v) => v.videoWidth > 0) && performance.now(), null, "the picture after the reload"));
+  }
+  t.diagnostic(`reload: p50 ${percentile(times, 0.5).toFixed(0)} ms, longest ${Math.max(...times).toFixed(0)} ms, ${times.length} reloads`);
+  assert.deepEqual(await complaints(page), []);
+  for (const p of [publisher, page]) await p.close();
 });
