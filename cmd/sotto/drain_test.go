@@ -190,6 +190,7 @@ func (p *process) readyz() (int, string) {
 // TestProcesses_drainMovesCalls: a node that is told to stop while another one is there hands its room over, and ends when the room
 // has moved.
 func TestProcesses_drainMovesCalls(t *testing.T) {
+	t.Parallel() // it waits most of the time, as all below
 	s := startServices(t)
 	s.patientNode("60")
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -263,6 +264,7 @@ func TestProcesses_drainMovesCalls(t *testing.T) {
 
 // TestProcesses_drainEndsInTime: with nowhere to go calls stay until the time is over, or until somebody insists.
 func TestProcesses_drainEndsInTime(t *testing.T) {
+	t.Parallel()
 	s := startServices(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
@@ -305,6 +307,7 @@ func TestProcesses_drainEndsInTime(t *testing.T) {
 
 // TestProcesses_signalDrains: signaling is not ready before it closes connections, with the code that makes clients resume.
 func TestProcesses_signalDrains(t *testing.T) {
+	t.Parallel()
 	s := startServices(t)
 	s.signal.stop(syscall.SIGTERM)
 	s.startSignal("--drain-seconds", "2")

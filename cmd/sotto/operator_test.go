@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 // TestProcesses_operator: an operator sees nodes and rooms, by no name that opens anything, and can empty a node.
 func TestProcesses_operator(t *testing.T) {
+	t.Parallel()
 	s := startServices(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
@@ -75,8 +77,12 @@ func TestProcesses_operator(t *testing.T) {
 }
 
 func TestDoctor(t *testing.T) {
-	t.Setenv("SOTTO_CLUSTER_SECRET", testSecret)
+	t.Parallel()
 	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte(testSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	soon, key := certificate(t, dir, time.Now().Add(time.Hour))
 	const service = "signal --open-rooms --cluster-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 "
 	for _, c := range []struct {
@@ -99,7 +105,7 @@ func TestDoctor(t *testing.T) {
 		{service + "--listen :0 --files-limit 0 --tls-cert " + soon + " --tls-key " + key, 0, []string{`warning  certificate +ends on .*: renew it`}},
 		{"signal", 1, []string{`failure  configuration +api-key`}},
 	} {
-		status, out, errs := call(t, append([]string{"doctor"}, strings.Fields(c.args)...)...)
+		status, out, errs := call(t, append(append([]string{"doctor"}, strings.Fields(c.args)...), "--cluster-secret-file", secret)...)
 		if status != c.status {
 			t.Errorf("%s: status %d, want %d\n%s%s", c.args, status, c.status, out, errs)
 		}
@@ -112,7 +118,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%s: shows a secret", c.args)
 		}
 	}
-	status, out, _ := call(t, "doctor", "signal", "--json")
+	status, out, _ := call(t, "doctor", "signal", "--json", "--cluster-secret-file", secret)
 	var list []finding
 	if err := json.Unmarshal([]byte(out), &list); status != 1 || err != nil || len(list) != 1 || list[0].State != failure {
 		t.Errorf("%d, %v\n%s", status, err, out)

@@ -16,6 +16,7 @@ import (
 
 // TestProcesses_reload: SIGHUP brings certificate, keys, limits and log level into force; what is wrong is refused as a whole.
 func TestProcesses_reload(t *testing.T) {
+	t.Parallel()
 	if err := web.Available(); err != nil {
 		t.Skip(err)
 	}
