@@ -9,6 +9,14 @@
 // the node has to hear goes into a queue that keeps the latest state only. Locks: the inbox and that queue, both held for an
 // append and never while a packet is handled.
 //
+// What is for the subscribers of a large room is sealed and written together with Senders, goroutines on cores that no shard
+// has: the fan-out is cut into pieces, and shard and senders take one after the other. Each has its own outgoing memory and
+// writer (lane); a peer is one goroutine's at a time, so that its packets keep their order and each number is sealed once.
+// Nothing else happens meanwhile, and the shard waits for those that have begun a piece, so that nothing is copied or locked.
+//
+// While the socket does not take everything, the frames of the highest temporal layers are left out in all rooms of the shard,
+// before a number is spent on them, and sound is written before video (pressure).
+//
 // A panic in the handling of a peer's packet removes that peer, one in a room's timer that room; the process lives and the
 // fault is counted.
 //
@@ -43,6 +51,11 @@
 //	peer by peer instead of packet by packet       within the noise; the first subscribers no longer wait for the last
 //	one outgoing memory instead of one a session   within the noise; 8 to 64 KiB less for each subscriber
 //	padding to equal lengths                       packets in a message 1.5 -> 3.9
+//	senders, two cores, 100 and 250 subscribers    packets per second by 1.35 and 1.65, for 17 and 5 % more CPU time
+//	senders that spin for 30 µs before they wait   within the noise: a frame of a room is 33 ms after the last
+//	a shard that spins before it waits for them    within the noise
+//	pieces of 48, 96, 192 packets instead of 24    1.35, 1.45, 1.35 instead of 1.55 with 100 subscribers
+//	a writer of each goroutine instead of a lock   within the noise; senders could not write at once without it
 //	a sealer of our own instead of pion/srtp's     1 to 3 %; it stays since it refuses to use a nonce twice
 //	io_uring instead of sendmmsg                   nothing
 //	collecting at a quarter of growth, not half    3 % less memory, not worth the collections

@@ -10,7 +10,8 @@
 //	                                            └─ SRTP: decrypted in place ─► Inbound
 //
 // An Endpoint belongs to the goroutine of its shard; only ServeTCP, Wake (of
-// the Bind) and NewCredentials may be called from elsewhere. The time comes in
+// the Bind) and NewCredentials may be called from elsewhere, and Outboxes may
+// be used by other goroutines while that of the shard waits. The time comes in
 // as a parameter; only goroutines of DTLS and ICE-TCP look at the clock. Locks,
 // none of them on the way of a UDP packet: the queue of finished handshakes,
 // the list of ICE-TCP connections, the write queue of each, and the path that a
@@ -49,8 +50,8 @@
 //
 // A run that is refused for its destination's sake (EINVAL or EMSGSIZE: a small
 // MTU) goes out datagram by datagram and the path stays. A full buffer is waited
-// for 2 ms, then the rest of the batch is dropped and counted, and for 10 ms
-// nothing is waited for.
+// for 2 ms, then the rest of the batch is dropped and counted (ErrBindFull), and
+// for 10 ms nothing is waited for.
 //
 // A run begins at a longer datagram and ends at a shorter one, so the shard
 // pads the packets of a frame to one length and writes audio behind video.
