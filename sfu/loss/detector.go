@@ -54,7 +54,7 @@ func (d *Detector) Received(now time.Time, ext uint64) {
 	case ext <= d.top:
 		d.fill(ext)
 	case ext-d.top > MaxHoles:
-		d.given += uint64(len(d.holes))
+		d.given += uint64(len(d.holes)) + ext - d.top - 1
 		d.holes, d.next = d.holes[:0], time.Time{}
 		d.top = ext
 	default:

@@ -29,6 +29,11 @@ func (r *Room) watchLoss(now time.Time, p *peer, s *stream, pkt *packet.Packet, 
 		return // nobody negotiates NACK for audio: a late sound is worth nothing
 	}
 	s.loss.Received(now, pkt.ExtSeq)
+	if pkt.Start && pkt.Key {
+		s.given = s.loss.GivenUp() // nothing before it is needed
+	} else {
+		r.giveUp(now, s, out) // a gap that is too large to be asked for
+	}
 	if due := s.loss.Next(); !due.IsZero() {
 		if now.Before(due) {
 			r.wake(due)
@@ -55,6 +60,7 @@ func (r *Room) ask(now time.Time, p *peer, s *stream, out *Batch) {
 	}
 	r.nacks = s.loss.Missing(now, p.rtt, r.nacks[:0])
 	r.wake(s.loss.Next())
+	r.giveUp(now, s, out)
 	if len(r.nacks) == 0 {
 		return
 	}
@@ -63,6 +69,15 @@ func (r *Room) ask(now time.Time, p *peer, s *stream, out *Batch) {
 	out.RTCP = append(out.RTCP, Feedback{p.id, &rtcp.TransportLayerNack{
 		SenderSSRC: p.ssrc, MediaSSRC: s.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(r.nacks),
 	}})
+}
+
+// giveUp asks for a key frame once something is missing of a stream for good. Its subscribers would do so in the end, but browsers
+// wait three seconds for a frame first.
+func (r *Room) giveUp(now time.Time, s *stream, out *Batch) {
+	before := s.given
+	if s.given = s.loss.GivenUp(); s.given > before && s.track.watched(s.layer) {
+		r.askKey(now, s, out)
+	}
 }
 
 // watched reports whether a layer is forwarded to anybody, or about to be.

@@ -38,6 +38,7 @@ type stream struct {
 	desc     packet.Descriptor
 	ring     *ring.Ring
 	loss     loss.Detector
+	given    uint64 // packets that loss has given up, as far as they were acted on
 	recv     report.Receiver
 	clock    report.Clock
 	rate     meter
