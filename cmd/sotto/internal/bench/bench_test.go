@@ -136,7 +136,7 @@ func TestDisturb_harmsNobody(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	var out bytes.Buffer
-	if err := Run(t.Context(), strings.Fields("-in-process -disturb -subscribers 3 -duration 1200ms -rate 300"), &out); err != nil {
+	if err := Run(t.Context(), strings.Fields("-in-process -disturb -rounds 1 -subscribers 4 -duration 1200ms -rate 300"), &out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

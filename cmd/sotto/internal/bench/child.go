@@ -42,6 +42,11 @@ func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error 
 	if err != nil {
 		return fmt.Errorf("%w: first line of a server process", errUsage)
 	}
+	if setup.cpu >= 0 {
+		if err := pin(setup.cpu); err != nil {
+			return err
+		}
+	}
 	if os.Getenv("GOGC") == "" && !setup.naive {
 		debug.SetGCPercent(sfu.GCPercent)
 	}
@@ -74,17 +79,12 @@ func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error 
 		defer pprof.StopCPUProfile()
 	}
 	encoder := json.NewEncoder(out)
-	for pinned := false; lines.Scan() && ctx.Err() == nil; pinned = true {
-		if setup.cpu >= 0 && !pinned { // the measurement begins; everybody has joined with all cores
-			if err := pin(setup.cpu); err != nil {
-				return err
-			}
-		}
+	for lines.Scan() && ctx.Err() == nil {
 		u, err := spent()
 		if err != nil {
 			return err
 		}
-		u.HasNode, u.Node, u.Ports = !setup.naive, node.Stats(), ports
+		u.HasNode, u.Node, u.Ports, u.StreamPort = !setup.naive, node.Stats(), ports.udp, ports.stream
 		if setup.memory != "" {
 			if err := writeHeapProfile(setup.memory); err != nil {
 				return err

@@ -48,6 +48,7 @@ type compared struct {
 	CPUPerPacket time.Duration   `json:"cpu_per_packet_ns"`
 	Rounds       []time.Duration `json:"rounds_ns"`
 	P99          time.Duration   `json:"frame_latency_p99_ns,omitempty"`
+	Forward      []time.Duration `json:"server_forward_p99_ns,omitempty"` // by round
 	RSS          int64           `json:"max_rss_bytes,omitempty"`
 	PerMessage   float64         `json:"packets_per_message,omitempty"`
 	Lost         uint64          `json:"packets_lost"`
@@ -85,6 +86,9 @@ func compare(ctx context.Context, o options, stdout io.Writer) error {
 			}
 			c.Rounds = append(c.Rounds, r.CPUPerPacket)
 			p99s[i] = append(p99s[i], r.Latency.P99)
+			if r.ForwardP99 > 0 {
+				c.Forward = append(c.Forward, r.ForwardP99)
+			}
 			c.RSS, c.Lost = max(c.RSS, r.ServerRSS), c.Lost+r.PacketsLost
 			if r.Socket.Messages > 0 {
 				c.PerMessage = r.PacketsOut * float64(r.MeasuredNS) / 1e9 / float64(r.Socket.Messages)
@@ -124,7 +128,7 @@ func printCompared(w io.Writer, o options, results []compared) error {
 	fmt.Fprintf(w, "%d x %d publisher, %d subscribers; %d kbit/s; %d rounds of %v; server on core %d\n",
 		s.Rooms, s.Publishers, s.Subscribers, s.KbitPerSec, o.rounds, s.Duration, o.setup.cpu)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "way\tCPU/packet\tto naive\tto floor\tpackets/message\tframe p99\tmemory\tlost\trounds")
+	fmt.Fprintln(t, "way\tCPU/packet\tto naive\tto floor\tpackets/message\tframe p99\tforwarding p99\tmemory\tlost\trounds")
 	reference := func(name string) float64 {
 		for _, r := range results {
 			if r.Name == name {
@@ -136,8 +140,8 @@ func printCompared(w io.Writer, o options, results []compared) error {
 	naive, floor := reference(naiveWay), reference(floorWay)
 	for _, r := range results {
 		ns := float64(r.CPUPerPacket)
-		fmt.Fprintf(t, "%s\t%.2f µs\t%.2f\t%.2f\t%.2f\t%.1f ms\t%.0f MB\t%d\t%.1f µs\n", r.Name, ns/1e3, ns/naive, ns/floor,
-			r.PerMessage, float64(r.P99)/1e6, float64(r.RSS)/1e6, r.Lost, microseconds(r.Rounds))
+		fmt.Fprintf(t, "%s\t%.2f µs\t%.2f\t%.2f\t%.2f\t%.1f ms\t≤ %v\t%.0f MB\t%d\t%.1f µs\n", r.Name, ns/1e3, ns/naive, ns/floor,
+			r.PerMessage, float64(r.P99)/1e6, median(r.Forward), float64(r.RSS)/1e6, r.Lost, microseconds(r.Rounds))
 	}
 	return t.Flush()
 }

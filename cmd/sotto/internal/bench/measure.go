@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -32,10 +35,14 @@ type rig struct {
 	clip     *clips.Clip
 	latency  *latency
 
-	mu      sync.Mutex
-	muxes   []ice.UDPMux
-	sockets []*stallingConn // in the order of joining
-	rooms   []*roomRig
+	mu    sync.Mutex
+	muxes []ice.UDPMux
+	rooms []*roomRig
+
+	// What disturb needs: the last two subscribers are its victims, and no statistics count them.
+	link    *slowLink     // of the last, over TCP; nil = no victims
+	stalled *stallingConn // of the one before
+	victims []*client.Participant
 }
 
 type roomRig struct {
@@ -44,14 +51,33 @@ type roomRig struct {
 	participants []*client.Participant // all, publishers too
 }
 
+// heapLimit is what a process may take that measures without collecting.
+const heapLimit = 4 << 30
+
+// standAside leaves the server's core to it while it is measured. This process does not collect its garbage meanwhile either: a
+// collection holds publishers up, which then send what was due all at once.
+func standAside(cpu int) (back func(), err error) {
+	home, err := keepOff(cpu)
+	if err != nil || cpu < 0 {
+		return home, err
+	}
+	runtime.GC()
+	limit, percent := debug.SetMemoryLimit(heapLimit), debug.SetGCPercent(-1)
+	return func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+		home()
+	}, nil
+}
+
 // measure runs a scenario; cpu is the server's own core, or -1.
 func measure(ctx context.Context, s Scenario, cpu int, target server) (*Result, error) {
-	r, err := start(ctx, s, target)
+	r, err := start(ctx, s, target, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
-	back, err := keepOff(cpu)
+	back, err := standAside(cpu)
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +85,13 @@ func measure(ctx context.Context, s Scenario, cpu int, target server) (*Result, 
 	return r.observe(ctx, target)
 }
 
-// start brings everybody in and returns when all have pictures and sound.
-func start(ctx context.Context, s Scenario, target server) (_ *rig, err error) {
+// start brings everybody in and returns when all have pictures and sound. With a link there are victims.
+func start(ctx context.Context, s Scenario, target server, link *slowLink) (_ *rig, err error) {
 	clip, err := clips.Load()
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{scenario: s, url: target.url(), clip: clip, latency: new(latency)}
+	r := &rig{scenario: s, url: target.url(), clip: clip, latency: new(latency), link: link}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -112,22 +138,27 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // openSocket makes the socket of one participant. They cannot share: the server, like any, tells sessions apart by the
-// client's address. A multiplexer of one is still cheaper than what pion gathers by itself.
-func (r *rig) openSocket() (ice.UDPMux, error) {
+// client's address. last is its place among the victims, from the end. A multiplexer of one is still cheaper than what pion gathers by itself.
+func (r *rig) openSocket(last int) (*stallingConn, ice.UDPMux, error) {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
-		return nil, fmt.Errorf("bench: socket of a participant: %w", err)
+		return nil, nil, fmt.Errorf("bench: socket of a participant: %w", err)
 	}
 	_ = conn.SetReadBuffer(1 << 20) // for the bursts of many publishers; the kernel may grant less
 	quiet := logging.NewDefaultLoggerFactory()
 	quiet.Writer, quiet.DefaultLogLevel = io.Discard, logging.LogLevelDisabled
-	stalling := &stallingConn{PacketConn: conn}
+	stalling := &stallingConn{UDPConn: conn}
 	mux := webrtc.NewICEUDPMux(quiet.NewLogger("ice"), stalling)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.muxes = append(r.muxes, mux)
-	r.sockets = append(r.sockets, stalling)
-	return mux, nil
+	switch last {
+	case 0:
+		stalling.dumb.Store(true)
+	case 1:
+		r.stalled = stalling
+	}
+	return stalling, mux, nil
 }
 
 // join brings everybody in: publishers first, so that subscribers can ask for them.
@@ -169,9 +200,13 @@ func (r *rig) joinAll(ctx context.Context, each int, publisher bool) error {
 			all.Go(func() {
 				defer func() { <-gate }()
 				var p *client.Participant
-				mux, err := r.openSocket()
+				last := math.MaxInt // place among the victims
+				if r.link != nil && !publisher {
+					last = each*len(r.rooms) - index
+				}
+				socket, mux, err := r.openSocket(last)
 				if err == nil {
-					p, err = client.Join(ctx, r.config(room, index, mux, publisher))
+					p, err = client.Join(ctx, r.config(room, index, socket, mux, publisher))
 				}
 				if err == nil {
 					select {
@@ -190,6 +225,9 @@ func (r *rig) joinAll(ctx context.Context, each int, publisher bool) error {
 				if publisher {
 					room.publishers = append(room.publishers, p)
 				}
+				if last < 2 {
+					r.victims = append(r.victims, p)
+				}
 			})
 		}
 	}
@@ -197,8 +235,12 @@ func (r *rig) joinAll(ctx context.Context, each int, publisher bool) error {
 	return failed
 }
 
-func (r *rig) config(room *roomRig, index int, mux ice.UDPMux, publisher bool) client.Config {
+func (r *rig) config(room *roomRig, index int, socket *stallingConn, mux ice.UDPMux, publisher bool) client.Config {
 	s := r.scenario
+	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4}
+	if socket.dumb.Load() {
+		networks = append(networks, webrtc.NetworkTypeTCP4)
+	}
 	c := client.Config{
 		URL:      r.url,
 		Keys:     room.keys,
@@ -210,7 +252,8 @@ func (r *rig) config(room *roomRig, index int, mux ice.UDPMux, publisher bool) c
 		Phase: time.Duration(index) * 7919 * time.Microsecond % (33 * time.Millisecond),
 		Engine: func(e *webrtc.SettingEngine) {
 			e.SetICEUDPMux(mux)
-			e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+			e.SetNetworkTypes(networks)
+			e.DisableActiveTCP(len(networks) == 1)
 			e.SetIncludeLoopbackCandidate(true)
 		},
 	}

@@ -44,9 +44,11 @@ type Result struct {
 	Heap         uint64        `json:"server_heap_bytes,omitempty"`
 	Stacks       uint64        `json:"server_stack_bytes,omitempty"`
 	Goroutines   int           `json:"server_goroutines,omitempty"`
-	// Forward is the server's own time from receiving a packet to writing it, upper bounds of its histogram.
+	// Forward is the server's own time from receiving a packet to writing it, upper bounds of its histogram, without the Paced
+	// packets that a pacer held back on purpose.
 	ForwardP50 time.Duration     `json:"server_forward_p50_ns,omitempty"`
 	ForwardP99 time.Duration     `json:"server_forward_p99_ns,omitempty"`
+	Paced      uint64            `json:"server_paced,omitempty"`
 	Drops      map[string]uint64 `json:"server_drops,omitempty"`
 	// Socket is what the server handed to the kernel.
 	Socket sfu.SocketStats `json:"server_socket"`
@@ -74,6 +76,9 @@ func (r *rig) snapshot(target server) (snapshot, error) {
 	s := snapshot{at: time.Now(), server: u}
 	for _, room := range r.rooms {
 		for _, p := range room.participants {
+			if slices.Contains(r.victims, p) {
+				continue
+			}
 			c := p.Stats()
 			s.in += c.PacketsSent
 			s.bytes += c.BytesSent
@@ -139,18 +144,14 @@ func (r *rig) result(a, b snapshot) *Result {
 		}
 	}
 	if b.server.HasNode {
-		h, g := b.server.Node.VideoLatency, a.server.Node.VideoLatency
-		if r.scenario.Video == "none" {
-			h, g = b.server.Node.AudioLatency, a.server.Node.AudioLatency
-		}
-		counts := make([]uint64, len(h.Counts))
+		h, g := &b.server.Node, &a.server.Node
+		counts := make([]uint64, len(h.VideoLatency.Counts))
 		for i := range counts {
-			counts[i] = h.Counts[i]
-			if i < len(g.Counts) {
-				counts[i] -= g.Counts[i]
-			}
+			counts[i] = since(h.VideoLatency, g.VideoLatency, i) + since(h.AudioLatency, g.AudioLatency, i)
+			out.Paced += since(h.PacedLatency, g.PacedLatency, i)
 		}
-		out.ForwardP50, out.ForwardP99 = quantile(h.Bounds, counts, 0.5), quantile(h.Bounds, counts, 0.99)
+		bounds := h.VideoLatency.Bounds
+		out.ForwardP50, out.ForwardP99 = quantile(bounds, counts, 0.5), quantile(bounds, counts, 0.99)
 		out.Socket = b.server.Node.Socket
 		out.Socket.Messages -= a.server.Node.Socket.Messages
 		out.Socket.Calls -= a.server.Node.Socket.Calls
@@ -166,6 +167,14 @@ func (r *rig) result(a, b snapshot) *Result {
 		}
 	}
 	return out
+}
+
+// since is what bucket i of a histogram got.
+func since(now, before sfu.Histogram, i int) uint64 {
+	if i < len(before.Counts) {
+		return now.Counts[i] - before.Counts[i]
+	}
+	return now.Counts[i]
 }
 
 // quantile returns the upper bound of the bucket that holds the quantile; beyond the last bound it is twice that.
@@ -278,7 +287,7 @@ func (r *Result) print(w io.Writer) error {
 			float64(r.ServerRSS)/1e6, float64(r.Heap)/1e6, float64(r.Stacks)/1e6, r.Goroutines)
 	}
 	if r.ForwardP99 > 0 {
-		row("server forwarding", "p50 ≤ %v, p99 ≤ %v", r.ForwardP50, r.ForwardP99)
+		row("server forwarding", "p50 ≤ %v, p99 ≤ %v; %d packets paced beside", r.ForwardP50, r.ForwardP99, r.Paced)
 	}
 	if m := r.Socket; m.Messages > 0 {
 		row("server socket", "%.2f media packets per message, %.1f messages per call; %d refused, %d waits",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"strconv"
@@ -34,7 +35,8 @@ type usage struct {
 	Heap       uint64        `json:"heap_bytes,omitempty"`  // in use
 	Stacks     uint64        `json:"stack_bytes,omitempty"` // of goroutines
 	Goroutines int           `json:"goroutines,omitempty"`
-	Ports      []int         `json:"media_ports,omitempty"`
+	Ports      []int         `json:"media_ports,omitempty"` // UDP
+	StreamPort int           `json:"stream_port,omitempty"` // ICE-TCP of the first shard, if asked for
 	HasNode    bool          `json:"has_node"`
 	Sent       uint64        `json:"sent,omitempty"` // of the floor
 	Node       sfu.Stats     `json:"node"`
@@ -82,12 +84,13 @@ type setup struct {
 	profile string // file of a CPU profile; empty = none
 	memory  string // file of a heap profile; empty = none
 	cpu     int    // core of a process of its own; -1 = all
+	link    string // address to advertise for ICE-TCP; empty = none
 }
 
 // args are the flags that tell a child.
 func (s setup) args() []string {
 	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu),
-		"-cpuprofile", s.profile, "-memprofile", s.memory, "-naive=" + strconv.FormatBool(s.naive), "-floor=" + strconv.FormatBool(s.floor)}
+		"-cpuprofile", s.profile, "-memprofile", s.memory, "-naive=" + strconv.FormatBool(s.naive), "-floor=" + strconv.FormatBool(s.floor), "-link", s.link}
 }
 
 // mediaNode is a *sfu.Node, or what is compared with it.
@@ -97,34 +100,57 @@ type mediaNode interface {
 	Close() error
 }
 
-// startNode starts what is measured and returns its UDP ports.
-func startNode(setup setup) (mediaNode, []int, error) {
+// ports are where a node listens.
+type ports struct {
+	udp    []int
+	stream int // ICE-TCP; 0 = none
+}
+
+// startNode starts what is measured.
+func startNode(setup setup) (mediaNode, ports, error) {
 	if setup.naive {
 		n, err := newNaive()
-		return n, nil, err
+		return n, ports{}, err
 	}
 	var cfg sfu.Config
-	var ports []int
+	var p ports
 	closeAll := func() {
 		for _, s := range cfg.Shards {
 			_ = s.Conn.Close()
+			if s.TCP != nil {
+				_ = s.TCP.Close()
+			}
 		}
 	}
 	for range setup.shards {
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			closeAll()
-			return nil, nil, err
+			return nil, p, err
 		}
 		cfg.Shards = append(cfg.Shards, sfu.ShardConfig{Conn: conn, Offload: setup.offload})
-		ports = append(ports, conn.LocalAddr().(*net.UDPAddr).Port)
+		p.udp = append(p.udp, conn.LocalAddr().(*net.UDPAddr).Port)
+	}
+	if setup.link != "" {
+		link, err := netip.ParseAddrPort(setup.link)
+		if err != nil {
+			closeAll()
+			return nil, p, fmt.Errorf("%w: -link %q", errUsage, setup.link)
+		}
+		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			closeAll()
+			return nil, p, err
+		}
+		cfg.Shards[0].TCP, cfg.Shards[0].TCPCandidates = l, []netip.AddrPort{link}
+		p.stream = l.Addr().(*net.TCPAddr).Port
 	}
 	node, err := sfu.New(cfg)
 	if err != nil {
 		closeAll()
-		return nil, nil, fmt.Errorf("bench: media node: %w", err)
+		return nil, p, fmt.Errorf("bench: media node: %w", err)
 	}
-	return node, ports, nil
+	return node, p, nil
 }
 
 // residentMemory reads a line of /proc/pid/status, in bytes. Getrusage would include the memory of this process's parent
@@ -165,7 +191,7 @@ func spent() (usage, error) {
 type local struct {
 	*signaling
 	node    mediaNode
-	ports   []int
+	ports   ports
 	hasNode bool
 }
 
@@ -183,7 +209,7 @@ func startHere(setup setup) (*local, error) {
 
 func (l *local) usage() (usage, error) {
 	u, err := spent()
-	u.HasNode, u.Node, u.Ports = l.hasNode, l.node.Stats(), l.ports
+	u.HasNode, u.Node, u.Ports, u.StreamPort = l.hasNode, l.node.Stats(), l.ports.udp, l.ports.stream
 	return u, err
 }
 

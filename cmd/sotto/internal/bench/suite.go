@@ -48,7 +48,7 @@ type row struct {
 	PacketsOut          float64
 	Sotto, Naive, Floor time.Duration // CPU per packet
 	PerMessage          float64
-	P50, P99            time.Duration // forwarding, worst round
+	P50, P99            time.Duration // forwarding
 	RSS                 int64
 	Lost                uint64
 }
@@ -94,7 +94,7 @@ func firstLine(err error) string {
 
 func measureEntry(ctx context.Context, o options, e entry) (row, error) {
 	out := row{Name: e.Name}
-	var sotto, naive, floor []time.Duration
+	var sotto, naive, floor, p50, p99 []time.Duration
 	for range o.rounds {
 		r, err := measureChild(ctx, e.Scenario, o.setup)
 		if err != nil {
@@ -102,7 +102,7 @@ func measureEntry(ctx context.Context, o options, e entry) (row, error) {
 		}
 		sotto = append(sotto, r.CPUPerPacket)
 		out.PacketsOut, out.RSS, out.Lost = r.PacketsOut, r.Resident, out.Lost+r.PacketsLost
-		out.P50, out.P99 = max(out.P50, r.ForwardP50), max(out.P99, r.ForwardP99)
+		p50, p99 = append(p50, r.ForwardP50), append(p99, r.ForwardP99)
 		if r.Socket.Messages > 0 {
 			out.PerMessage = r.PacketsOut * float64(r.MeasuredNS) / 1e9 / float64(r.Socket.Messages)
 		}
@@ -120,6 +120,7 @@ func measureEntry(ctx context.Context, o options, e entry) (row, error) {
 		floor = append(floor, d)
 	}
 	out.Sotto, out.Naive, out.Floor = median(sotto), median(naive), median(floor)
+	out.P50, out.P99 = median(p50), median(p99)
 	return out, nil
 }
 
