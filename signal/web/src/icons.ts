@@ -50,7 +50,7 @@ export function hairpin(): SVGSVGElement {
   element.setAttribute("class", "hairpin");
   element.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(svg, "path");
-  path.setAttribute("d", "M2 3 118 12 2 21");
+  path.setAttribute("d", "M0 3 120 12 0 21");
   element.append(path);
   return element;
 }

@@ -12,7 +12,7 @@ import type { Membership, MembershipPort } from "./membership.ts";
 import { failureOf, problem, type Failure } from "./problems.ts";
 import { protocolVersion, type Resume, type ServerMessage, type Source, type Welcome, type Wish } from "./protocol.ts";
 import { Resumption } from "./resumption.ts";
-import { labelOf, Roster, type RosterChange } from "./roster.ts";
+import { hasLive, labelOf, Roster, type RosterChange } from "./roster.ts";
 import type { ScreenShare } from "./screen_share.ts";
 import { RequestError, Signaling } from "./signaling.ts";
 import { SlotMap } from "./slots.ts";
@@ -159,7 +159,7 @@ export class Session {
   labelOf(mid: string): string {
     const slot = this.slots.all().find((s) => s.mid === mid);
     const member = slot && this.roster.all().find((m) => m.connId === slot.connId);
-    return slot && member ? labelOf(member, slot.source) : "";
+    return slot && member && hasLive(member, slot.source) ? labelOf(member, slot.source) : "";
   }
 
   /** hurry tries at once to come back, if that is what is waited for. */
