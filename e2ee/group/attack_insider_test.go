@@ -463,3 +463,41 @@ func TestAttack09_hiddenMember(t *testing.T) {
 	all[3].mute = func(h link.Header) bool { return true }
 	w.settle(time.Second, all[:3]...)
 }
+
+// TestAttack45_removedWhileAway: who comes back by a Welcome has not followed the
+// removal of somebody; that one's frames are dropped all the same.
+func TestAttack45_removedWhileAway(t *testing.T) {
+	w := newWorld(t, 46)
+	all := w.room(4)
+	behind, goes := all[1], all[3]
+	leaf, last := goes.leaf(), behind.g.Epoch()
+	w.service.filter = func(to *client, h link.Header) bool { return to != behind || h.Type != link.TypeCommit }
+	behind.mute = func(h link.Header) bool { return h.Type == link.TypeCommit }
+	goes.leave()
+	w.run(time.Second)
+	w.service.filter, behind.mute = nil, nil
+	var dropped []LeafEpoch
+	behind.hook = func(out *Actions) { dropped = append(dropped, out.Dropped...) }
+	late := w.join("late")
+	w.settle(6*time.Second, all[0], behind, all[2], late)
+	if !slices.Contains(behind.notices, NoticeRejoined) || !slices.Contains(dropped, LeafEpoch{leaf, last}) {
+		t.Errorf("notices %d, dropped %v", behind.notices, dropped)
+	}
+}
+
+// A commit that is given up leaves no keys behind.
+func TestGroup_erasesWhatIsGivenUp(t *testing.T) {
+	w := newWorld(t, 49)
+	all := w.room(2)
+	all[0].mute = func(h link.Header) bool { return h.Type == link.TypeCommit }
+	all[0].do(func(out *Actions) { all[0].g.commit(w.now, out) })
+	made := all[0].g.pending
+	all[1].do(func(out *Actions) { all[1].g.commit(w.now, out) })
+	w.run(time.Second)
+	if all[0].g.pending != nil {
+		t.Fatal("not given up")
+	}
+	if _, err := made.committed.Group.Export("x", nil, 16); err == nil {
+		t.Error("its keys are there")
+	}
+}

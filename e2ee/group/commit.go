@@ -76,7 +76,7 @@ func (g *Group) post(now time.Time, out *Actions) {
 	h := link.Header{Type: link.TypeCommit, Gen: g.gen, Group: g.at.Group, Slot: p.slot, Epoch: p.epoch}
 	envelope, err := g.sealer.Seal(h, p.committed.Message)
 	if err != nil {
-		g.pending = nil
+		g.dropPending()
 		return
 	}
 	message := envelope
@@ -87,7 +87,7 @@ func (g *Group) post(now time.Time, out *Actions) {
 			message, err = link.Bundle{Admits: p.admits, Commit: envelope, Welcome: welcome}.Append(nil)
 		}
 		if err != nil {
-			g.pending = nil
+			g.dropPending()
 			g.commits.refuse(now)
 			return
 		}
@@ -97,11 +97,20 @@ func (g *Group) post(now time.Time, out *Actions) {
 	out.Send = append(out.Send, message)
 }
 
+// dropPending gives up the pending commit, and the keys to which it would have
+// led.
+func (g *Group) dropPending() {
+	if g.pending != nil {
+		g.pending.committed.Group.Erase()
+		g.pending = nil
+	}
+}
+
 // repost sends the pending commit again. The envelope is a new one, since the
 // counter of envelopes only rises; the service takes the first that fits.
 func (g *Group) repost(now time.Time, out *Actions) {
 	if len(g.pending.envelopes) > maxReposts {
-		g.pending = nil
+		g.dropPending()
 		g.distrust(now, behind, out)
 		return
 	}
@@ -131,7 +140,7 @@ func (g *Group) committed(now time.Time, h link.Header, data []byte, out *Action
 	g.at.Slot = h.Slot + 1
 	if p := g.pending; p != nil && (p.slot <= h.Slot || misplaced) {
 		g.stats.CommitsLost++
-		g.pending = nil
+		g.dropPending()
 	}
 	g.dropTask(taskCommit)
 	if misplaced {
@@ -240,6 +249,7 @@ func (g *Group) echo(now time.Time, h link.Header, data []byte, out *Actions) er
 	own := proposed{committer: g.cur.group.Own(), conn: g.cfg.Conn, changes: p.changes}
 	if acceptable(g.cur.group, g.presence(h.Slot), own) != nil {
 		g.stats.CommitsRefused++ // by everybody else as well: somebody came back before it
+		p.committed.Group.Erase()
 		return ErrEnvelope
 	}
 	g.stats.CommitsMade++

@@ -100,9 +100,16 @@ func AcceptName(name string) bool {
 		if !joiner && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return false
 		}
-		visible = visible || !joiner && !unicode.IsSpace(r)
+		visible = visible || !isBlank(r)
 	}
 	return visible
+}
+
+// isBlank reports whether a character shows nothing of itself: white space,
+// fillers, joiners, selectors of variants, and the Braille pattern without dots.
+func isBlank(r rune) bool {
+	return unicode.IsSpace(r) || r == 0x2800 ||
+		unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // A group id is room id raw (16) || gi (16) || SHA-256(creator's key)[:16].

@@ -306,7 +306,7 @@ func (g *Group) lose(now time.Time, out *Actions) {
 		out.Notices = append(out.Notices, Notice{Code: NoticeOutOfSync})
 	}
 	g.doubt = doubt{}
-	g.pending = nil
+	g.dropPending()
 	g.dropTask(taskCommit)
 	g.unseal()
 	g.queue = slices.DeleteFunc(g.queue, func(q queued) bool { return q.kind == kindHeartbeat })
@@ -326,7 +326,8 @@ func (g *Group) end(out *Actions) {
 	}
 	g.eraseAll(out)
 	g.ended = true
-	g.pending, g.founding, g.task, g.queue, g.newcomers = nil, nil, nil, nil, nil
+	g.dropPending()
+	g.founding, g.task, g.queue, g.newcomers = nil, nil, nil, nil
 	g.dropInvites()
 	g.stop(out)
 	out.Changed = true

@@ -341,7 +341,7 @@ func (g *Group) admitted(now time.Time, e *epoch, out *Actions) error {
 	g.unseal()
 	g.inviteAt, g.inviteNum = time.Time{}, 0
 	g.admittedAt, g.lastPath = now, now
-	g.pending = nil
+	g.dropPending()
 	g.doubt = doubt{}
 	g.switches = nil
 	g.stopped, g.stuck = false, false
@@ -349,6 +349,13 @@ func (g *Group) admitted(now time.Time, e *epoch, out *Actions) error {
 	clear(g.beats)
 	if err := g.install(now, e, out); err != nil {
 		return err
+	}
+	for _, o := range g.old { // who left meanwhile is heard no more
+		for _, p := range o.people {
+			if same := e.byConn(p.Conn); same == nil || same.Leaf != p.Leaf {
+				out.Dropped = append(out.Dropped, LeafEpoch{p.Leaf, o.number})
+			}
+		}
 	}
 	for _, p := range e.people {
 		g.dropNewcomer(p.Conn)

@@ -207,7 +207,7 @@ func (g *Group) Stale(now time.Time, at *Position, out *Actions) {
 	if g.pending != nil && g.grouped && *at == g.at {
 		// Refused for its rate, or because the service does not count this client
 		// among the members, which only being added again can mend.
-		g.pending = nil
+		g.dropPending()
 		if g.commits.refuse(now); g.commits.stuck >= refusals {
 			g.commits.stuck = 0
 			g.distrust(now, behind, out)
@@ -255,7 +255,7 @@ func (g *Group) settle(now time.Time, at *Position, out *Actions) {
 		if g.pending.slot == at.Slot {
 			g.repost(now, out)
 		} else {
-			g.pending = nil
+			g.dropPending()
 		}
 	}
 	if differs {

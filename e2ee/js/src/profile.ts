@@ -7,12 +7,15 @@ export const maxName = 64;
 // or turns the text around. The two joiners are needed by some scripts and by emoji.
 const unseen = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
+// What shows nothing: white space, fillers, joiners, selectors of variants, and
+// the Braille pattern without dots.
+const blank = /^[\s\u2800\p{Default_Ignorable_Code_Point}]*$/u;
+
 /** cleanName makes what a person typed acceptable; "" when nothing is left. */
 export function cleanName(typed: string): string {
   let name = typed.replace(/\s/g, " ").replace(unseen, "").normalize("NFC").trim();
-  if (/^[\s\u200c\u200d]*$/.test(name)) return "";
   while (bytes(name) > maxName) name = [...name].slice(0, -1).join("").trim();
-  return name;
+  return blank.test(name) ? "" : name;
 }
 
 /** acceptName gives a received name as it is, if cleaning would change nothing; else null. */

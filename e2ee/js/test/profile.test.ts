@@ -1,8 +1,16 @@
 // Names: what may be one.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { acceptName, cleanName } from "../src/profile.ts";
+
+const names = JSON.parse(readFileSync("../testdata/names.json", "utf8")) as { accepted: string[]; refused: string[] };
+
+test("names are judged as in Go", () => {
+  for (const name of names.accepted) assert.equal(acceptName(name), name, JSON.stringify(name));
+  for (const name of names.refused) assert.equal(acceptName(name), null, JSON.stringify(name));
+});
 
 test("a name is shown as it came or not at all", () => {
   for (const name of ["Ada", "Åsa Öberg", "李小龍", "محمد", "👩‍🚀 Sally", "x".repeat(64)]) assert.equal(acceptName(name), name, name);
@@ -23,5 +31,5 @@ test("what a person types becomes a name", () => {
   assert.equal(long, "é".repeat(32));
   assert.doesNotThrow(() => encodeURIComponent(cleanName("👩‍🚀".repeat(20)))); // no half of a character
   assert.equal(cleanName("a\u200b\u0301"), "á");
-  assert.equal(cleanName("\u200d"), "");
+  for (const blank of ["\u200d", "\u3164", "\u2800 \u3164", `${"\u3164".repeat(30)}Ada`]) assert.equal(cleanName(blank), "");
 });
