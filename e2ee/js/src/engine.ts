@@ -197,6 +197,8 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
         return p.say(m);
       case "verify":
         return p.verify(m.fingerprint, m.verified);
+      case "accept_host":
+        return p.acceptHost();
       case "codes":
         void p.codes().catch(() => this.error("internal", "codes"));
         return;
@@ -272,7 +274,7 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
     const room = await RoomMemory.load(storage, keys.roomId, this.time());
     const refused = machine.start({
       gen, secret: fromBase64url(secret, secretSize)!, conn: session.conn,
-      identity: identity.publicKey, hostTag: await room.hostTag(), name,
+      identity: identity.publicKey, hostTag: await room.hostTag(), name, policy: room.policy,
     });
     if (refused) return this.error("internal", refused);
     session.participation = new Participation(toBase64url(session.conn), machine, identity, people, room, this.files, this);

@@ -4,6 +4,7 @@
 import type { Bytes } from "./encoding.ts";
 import { toBase64url } from "./encoding.ts";
 import type { MembershipState, NoticeCode } from "./messages.ts";
+import type { Policy } from "./rooms.ts";
 import { Reader, Writer } from "./wire.ts";
 
 /** Where the service says the group stands; gi is 16 bytes. */
@@ -20,6 +21,8 @@ export interface Start {
   identity: Bytes;
   hostTag: Bytes;
   name: string;
+  /** Of a group that this client founds. */
+  policy: Policy;
 }
 
 /** Media keys of an epoch. members: leaf -> connId, the own included. */
@@ -115,7 +118,7 @@ export class Machine {
 
   start(s: Start): Refusal | null {
     const event = new Writer(callStart).u16(s.gen).raw(s.secret).raw(s.conn).raw(s.identity).raw(s.hostTag)
-      .flag(false).flag(false).text(s.name).bytes();
+      .flag(s.policy.locked).flag(s.policy.knock).text(s.name).bytes();
     const result = this.call(event);
     event.fill(0);
     return refusalOf(result[0]!);

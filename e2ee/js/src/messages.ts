@@ -123,6 +123,8 @@ export type ToWorker =
   | { type: "codes" }
   /** The person has compared the code with the owner of this fingerprint, or takes it back. */
   | { type: "verify"; fingerprint: string; verified: boolean }
+  /** The person knows that the room has another host ("host_changed"), and is not to be told again. */
+  | { type: "accept_host" }
   /** Seal a file of at most 64 MiB; "file_progress" tells how far it is, "file_sealed" ends it. id: as in SharedFile. */
   | { type: "file_seal"; id: string; file: Blob }
   /** Open what was downloaded from the path of a SharedFile; "file_opened" ends it. */
@@ -181,7 +183,8 @@ export type NoticeCode =
   | "link_rotated"
   | "policy_changed"
   | "created" // this client founded the group
-  | "host_changed"; // the room's host has another key than this device remembers
+  | "host_changed" // the room's host has another key than the one the person knows; told in every stay until "accept_host"
+  | "lock_lost"; // and has not locked the room, or lets nobody knock, as this person had as the host
 
 /** 30 digits in groups of five, or 12 emoji: the same code in two forms. words: the names of the emoji. */
 export interface Code {

@@ -15,7 +15,7 @@ import type {
   AppMessage, DropReason, ErrorCode, FromWorker, GroupPosition, Known, SlotInfo, Source, TestConfig,
 } from "./messages.ts";
 import { PeerStates } from "./peer_states.ts";
-import type { People } from "./people.ts";
+import { alike, type People } from "./people.ts";
 import type { Binding, ReceiveKey } from "./receive.ts";
 import type { RoomMemory } from "./rooms.ts";
 import type { SendKey } from "./send.ts";
@@ -69,6 +69,7 @@ export class Participation {
   private readonly verification: Verification;
   private signing: Promise<void> = Promise.resolve();
   private heartbeatAt = Infinity;
+  private hostTold = ""; // another host than the person knows
   private over = false;
 
   constructor(
@@ -305,7 +306,7 @@ export class Participation {
     for (const m of a.messages) this.heard(m);
     if (a.state) await this.changeState(a.state);
     if (a.knocks) {
-      this.waiting = await Promise.all(a.knocks.map((k) => this.look(k)));
+      this.waiting = tellApart(await Promise.all(a.knocks.map((k) => this.look(k))));
       this.tellKnocks();
     }
     for (const { code, connId, name } of a.notices) {
@@ -364,9 +365,18 @@ export class Participation {
     this.peerStates.setMembers(isMember ? this.members.map((m) => m.connId).filter((id) => id !== this.connId) : []);
     this.tellMembership();
     const host = this.members.find((m) => m.host);
-    if (host && !this.room.host(host.fingerprint)) {
-      this.context.post({ type: "notice", code: "host_changed", connId: host.connId, name: host.name });
-    }
+    if (!host) return;
+    if (host.connId === this.connId && isMember) this.room.keepPolicy(state);
+    if (this.room.host(host.fingerprint) || this.hostTold === host.fingerprint) return;
+    this.hostTold = host.fingerprint;
+    this.context.post({ type: "notice", code: "host_changed", connId: host.connId, name: host.name });
+    const { locked, knock } = this.room.policy;
+    if ((locked && !state.locked) || (knock && !state.knock)) this.context.post({ type: "notice", code: "lock_lost" });
+  }
+
+  acceptHost(): void {
+    const host = this.members.find((m) => m.host);
+    if (host) this.room.acceptHost(host.fingerprint);
   }
 
   private async meet({ connId, key, name }: Pick<Person, "connId" | "key" | "name">): Promise<Acquaintance> {
@@ -396,6 +406,12 @@ export class Participation {
   private tellKnocks(): void {
     this.context.post({ type: "knocks", list: this.waiting.map((w) => ({ ...w, fingerprint: shown(w.fingerprint) })) });
   }
+}
+
+/** tellApart marks those who wait under a name that another who waits has too. */
+function tellApart(waiting: Acquaintance[]): Acquaintance[] {
+  const shared = (a: Acquaintance): boolean => a.name !== "" && waiting.some((b) => b.fingerprint !== a.fingerprint && alike(a.name, b.name));
+  return waiting.map((a) => (a.known !== "verified" && shared(a) ? { ...a, known: "name_conflict" } : a));
 }
 
 /** Throws RangeError, which is told as "bad_message". */

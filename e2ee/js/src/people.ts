@@ -80,12 +80,11 @@ export class People {
     return contact;
   }
 
-  /** Forgets the one seen longest ago, the verified last. */
-  private bound(except: string): void {
+  /** Forgets the one seen longest ago; one who was verified only for another who is. */
+  private bound(newest: string): void {
     if (this.contacts.size <= maxContacts) return;
-    const [oldest] = [...this.contacts]
-      .filter(([fingerprint]) => fingerprint !== except)
-      .sort(([, a], [, b]) => Number(a.verified) - Number(b.verified) || a.lastSeen - b.lastSeen);
+    const rank = ([fingerprint, c]: [string, Contact]): number => (c.verified ? 2 : 0) + (fingerprint === newest ? 1 : 0);
+    const [oldest] = [...this.contacts].sort((a, b) => rank(a) - rank(b) || a[1].lastSeen - b[1].lastSeen);
     if (!oldest) return;
     this.contacts.delete(oldest[0]);
     this.store?.delete(oldest[0]).catch(() => undefined);
@@ -98,7 +97,7 @@ export class People {
 }
 
 /** Names that people would take for one. */
-function alike(a: string, b: string): boolean {
+export function alike(a: string, b: string): boolean {
   return fold(a) === fold(b);
 }
 

@@ -4,10 +4,17 @@
 import type { Bytes } from "./encoding.ts";
 import type { Storage, Store } from "./storage.ts";
 
+export interface Policy {
+  locked: boolean;
+  knock: boolean;
+}
+
 interface Room {
   hostToken: Bytes;
-  /** Fingerprint of the founder's key; "" if not known. */
+  /** Fingerprint of the founder's key that the person knows; "" if not known. */
   host: string;
+  /** What this device's person has set as the host. Absent: nothing. */
+  policy?: Policy;
   lastSeen: number;
 }
 
@@ -41,13 +48,28 @@ export class RoomMemory {
     return new Uint8Array(await crypto.subtle.digest("SHA-256", this.room.hostToken)).slice(0, 16);
   }
 
-  /** Notes whose room it is; false if it was somebody else's before. */
+  /** Notes whose room it is, the first time; false if it is another's now, until that one is accepted. */
   host(fingerprint: string): boolean {
-    const before = this.room.host;
-    if (before === fingerprint) return true;
+    if (this.room.host === "") this.acceptHost(fingerprint);
+    return this.room.host === fingerprint;
+  }
+
+  acceptHost(fingerprint: string): void {
+    if (this.room.host === fingerprint) return;
     this.room.host = fingerprint;
     this.write();
-    return before === "";
+  }
+
+  /** For the group that this device's person founds. */
+  get policy(): Policy {
+    return this.room.policy ?? { locked: false, knock: false };
+  }
+
+  /** keepPolicy is for the host: a group ends with its last member, and the next one begins as it was. */
+  keepPolicy({ locked, knock }: Policy): void {
+    if (this.policy.locked === locked && this.policy.knock === knock) return;
+    this.room.policy = { locked, knock };
+    this.write();
   }
 
   /** The room has another link. */

@@ -15,6 +15,20 @@ test("a name that looks like one of another key is a conflict", async () => {
   assert.equal(people.meet("a", "Alice", 4), "new"); // for this meeting
 });
 
+test("those who were verified stay, however many others come", async () => {
+  const storage = memoryStorage();
+  const people = await People.load(storage.store<Contact>("people"), true);
+  for (let i = 0; i < 2000; i++) {
+    people.meet(`v${i}`, `Friend ${i}`, i);
+    people.verify(`v${i}`, `Friend ${i}`, true, i);
+  }
+  for (let i = 0; i < 50; i++) people.meet(`u${i}`, `Stranger ${i}`, 5000 + i);
+  const later = await People.load(storage.store<Contact>("people"), true);
+  assert.equal(later.look("v0", "Friend 0"), "verified");
+  assert.equal(later.look("x", "Friend 0"), "name_conflict");
+  assert.equal((await storage.store<Contact>("people").all()).length, 2000);
+});
+
 test("who only knocks is not met, and takes no name", async () => {
   const storage = memoryStorage();
   const people = await People.load(storage.store<Contact>("people"), true);

@@ -116,23 +116,70 @@ test("who is kicked is out, and the room has another link", async () => {
 test("whose room it is stays known: another founder under the same link is told of", async () => {
   const world = new World();
   const bobs = memoryStorage();
-  const meet = async (host: string, storage = memoryStorage()): Promise<Participant> => {
+  const meet = async (host: string, storage = memoryStorage(), accept = false): Promise<Participant> => {
     const [first, bob] = [await world.participant(host, storage), await world.participant("Bob", bobs)];
     await world.enter(first);
     await world.until(() => first.of("membership").at(-1)?.state === "member");
     await world.enter(bob);
     await world.until(() => bob.of("membership").at(-1)?.members.length === 2);
+    if (accept) await bob.handle({ type: "accept_host" });
     for (const p of [bob, first]) await world.leave(p);
     world.position = null; // nobody is left
     return bob;
   };
   const alices = memoryStorage();
+  const others = memoryStorage();
   const told = (p: Participant) => p.of("notice").filter((n) => n.code === "host_changed").length;
   assert.equal(told(await meet("Alice", alices)), 0);
   assert.equal(told(await meet("Alice", alices)), 0);
   const bob = await meet("Alice");
   assert.equal(told(bob), 1);
   assert.equal(bob.membership().members.find((m) => m.host)!.known, "name_conflict");
+  // Every time, until the person has said that it is right.
+  assert.equal(told(await meet("Alice", others)), 1);
+  assert.equal(told(await meet("Alice", others, true)), 1);
+  assert.equal(told(await meet("Alice", others)), 0);
+  assert.equal(told(await meet("Alice", alices)), 1);
+});
+
+test("the host's lock outlives its group where the host founds the next; else the host is told", async () => {
+  const world = new World();
+  const kept = memoryStorage();
+  const alone = async (name: string, storage: typeof kept): Promise<Participant> => {
+    const p = await world.participant(name, storage);
+    await world.enter(p);
+    await world.until(() => p.of("membership").at(-1)?.state === "member");
+    return p;
+  };
+  const reload = async (p: Participant): Promise<void> => {
+    await world.leave(p);
+    world.position = null;
+  };
+  const host = await alone("Alice", kept);
+  assert.equal(host.membership().locked, false);
+  await host.handle({ type: "policy", locked: true, knock: false });
+  await world.until(() => host.membership().locked);
+  await reload(host);
+  const again = await alone("Alice", kept);
+  assert.ok(again.membership().isHost && again.membership().locked);
+  await reload(again);
+
+  await alone("Bob", memoryStorage());
+  const late = await alone("Alice", kept);
+  assert.deepEqual(late.of("notice").map((n) => n.code).filter((c) => c === "lock_lost" || c === "host_changed"), ["host_changed", "lock_lost"]);
+  assert.ok(!late.membership().locked);
+});
+
+test("two who wait under one name are told apart", async () => {
+  const world = new World();
+  const host = await world.participant("Alice");
+  await world.enter(host);
+  await world.until(() => host.of("membership").at(-1)?.state === "member");
+  await host.handle({ type: "policy", locked: false, knock: true });
+  await world.until(() => host.membership().knock);
+  for (const name of ["Carol", "carol", "Dan"]) await world.enter(await world.participant(name));
+  await world.until(() => host.of("knocks").at(-1)?.list.length === 3);
+  assert.deepEqual(host.last("knocks").list.map((k) => k.known), ["name_conflict", "name_conflict", "new"]);
 });
 
 test("a person who was verified is so in the next call", async () => {

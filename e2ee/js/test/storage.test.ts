@@ -146,7 +146,11 @@ test("a room keeps its host token and whose it was, under every name", async () 
   }
   const again = await RoomMemory.load(storage, "room2", 3);
   assert.equal(again.host("mallory"), false);
-  assert.equal(again.host("mallory"), true, "told once");
+  assert.equal(again.host("mallory"), false, "until that one is accepted");
+  again.acceptHost("mallory");
+  assert.equal(again.host("mallory"), true);
+  again.keepPolicy({ locked: true, knock: false });
+  assert.deepEqual((await RoomMemory.load(storage, "room1", 4)).policy, { locked: true, knock: false });
   assert.notDeepEqual((await RoomMemory.load(storage, "room3", 3)).hostToken, room.hostToken);
 });
 

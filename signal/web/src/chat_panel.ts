@@ -5,6 +5,7 @@ import { closeOnEscape } from "./controls.ts";
 import { el, on, setText } from "./dom.ts";
 import { icon } from "./icons.ts";
 import { maxFileSize, maxText, reactions, type Line, type Membership } from "./membership.ts";
+import { needsTag } from "./roster.ts";
 
 export class ChatPanel {
   readonly element: HTMLElement;
@@ -119,7 +120,7 @@ export class ChatPanel {
   private row(line: Line): { row: HTMLElement; state: HTMLElement | null } {
     const time = el("time", {}, line.at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
     const person = this.membership.member(line.connId);
-    const conflict = person?.known === "name_conflict" && el("span", { class: "tag", title: "Another key had this name before" }, person.fingerprint);
+    const conflict = !!person && needsTag(person) && el("span", { class: "tag", title: "Fingerprint: the name could be taken for somebody else's" }, person.fingerprint);
     const who = el("p", { class: "who" }, el("strong", { dir: "auto" }, line.connId === "" ? "You" : line.name || "Guest"), " ", conflict, conflict && " ", time);
     if (!line.file) return { row: el("li", { class: line.connId === "" ? "own" : "" }, who, el("p", { class: "text", dir: "auto" }, line.text)), state: null };
     const state = el("span", { class: "quiet" }, stateOf(line));

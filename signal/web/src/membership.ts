@@ -171,6 +171,11 @@ export class Membership {
     this.port?.post({ type: "verify", fingerprint, verified });
   }
 
+  /** acceptHost: the person knows that the room has another host than before. */
+  acceptHost(): void {
+    this.port?.post({ type: "accept_host" });
+  }
+
   askCodes(): void {
     this.port?.post({ type: "codes" });
   }

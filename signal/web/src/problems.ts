@@ -58,6 +58,7 @@ const words = {
   out_of_sync: { title: "You fell out of the encrypted group", text: "Nothing is sent until you are back in. This happens by itself.", action: "none" },
   media_forged: { title: "Somebody in the room forges sound or pictures", text: "What came under another person's name is not what that person sent. It is hidden. Do not trust this call.", action: "none" },
   host_changed: { title: "The host has another key than last time", text: "A new device explains it, and so does an impostor. Compare the safety code with the people you know.", action: "continue" },
+  lock_lost: { title: "This room is open again", text: "The group in which you had locked the door or let newcomers knock ended with its last member, and somebody else founded the next one. Whoever has the link can come in.", action: "continue" },
   duplicate_identity: { title: "You joined from somewhere else", text: "Another tab or device with the same identity has taken your place in this call.", action: "home" },
   link_refused: { title: "The new link does not work", text: "The service did not take it, and the old one is no longer good: nobody can come in. The host can replace the link once more.", action: "none" },
   link_replaced: { title: "This link was replaced", text: "The host has made a new link for this room. Ask for it.", action: "home" },

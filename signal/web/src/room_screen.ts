@@ -279,7 +279,13 @@ export class RoomScreen {
         this.show("refused", { ...problem("invalid_commit"), text: `${name || "Somebody"} in the call tried a change of the group that is against its rules. Everybody refused it.` }, "OK", () => this.show("refused", null));
         break;
       case "host_changed":
-        this.show("host", problem("host_changed"), "I understand", () => this.show("host", null));
+        this.show("host", problem("host_changed"), "I understand", () => {
+          this.membership.acceptHost();
+          this.show("host", null);
+        });
+        break;
+      case "lock_lost":
+        this.show("lock", problem("lock_lost"), "I understand", () => this.show("lock", null));
         break;
       case "policy_changed":
         announce(this.membership.locked ? "The room is locked" : this.membership.knock ? "Newcomers knock now" : "The room is open");

@@ -1,12 +1,14 @@
 // Who is in the room, as signaling says, with the encryption state of each.
 
-import type { PeerState } from "../../../e2ee/js/src/messages.ts";
+import type { GroupMember, PeerState } from "../../../e2ee/js/src/messages.ts";
 import type { Peer, ServerMessage, Source } from "./protocol.ts";
 
 export interface Member extends Peer {
   state: PeerState;
   /** What this person wants to be called, "" before that is known. */
   name: string;
+  /** The fingerprint, if the name alone could be taken for somebody else's; else "". */
+  tag: string;
 }
 
 export type RosterChange = { joined?: Member; left?: Member; changed: boolean };
@@ -60,7 +62,7 @@ export class Roster {
   }
 
   private add(peer: Peer): Member {
-    const member: Member = { ...peer, state: "waiting", name: "" };
+    const member: Member = { ...peer, state: "waiting", name: "", tag: "" };
     this.members.set(member.connId, member);
     return member;
   }
@@ -85,13 +87,16 @@ export class Roster {
    * setGroup notes who is in the encrypted group, and under which name; false
    * when nothing changed. Frames that do not open are another matter.
    */
-  setGroup(group: readonly { connId: string; name: string }[]): boolean {
+  setGroup(group: readonly GroupMember[]): boolean {
     let changed = false;
     for (const member of this.members.values()) {
       const known = group.find((g) => g.connId === member.connId);
       const state = !known ? "waiting" : member.state === "waiting" ? "encrypted" : member.state;
       changed = this.setState(member.connId, state) || changed;
       if (known) changed = this.setName(member.connId, known.name) || changed;
+      const tag = known && needsTag(known) ? known.fingerprint : "";
+      changed = changed || member.tag !== tag;
+      member.tag = tag;
     }
     return changed;
   }
@@ -103,6 +108,14 @@ export class Roster {
   get size(): number {
     return this.members.size;
   }
+}
+
+// What the page calls oneself and those without a name.
+const own = /^(you|guest)\b/iu;
+
+/** needsTag says whether a name is no help: another key had it before, or it is a word of the page's own. */
+export function needsTag({ name, known }: Pick<GroupMember, "name" | "known">): boolean {
+  return known === "name_conflict" || own.test(name.normalize("NFKC").replace(/\p{Default_Ignorable_Code_Point}/gu, ""));
 }
 
 /** isHidden says whether the service does not list somebody who is in the group: it could keep a listener from view. */

@@ -40,6 +40,7 @@ export class Tile {
 
   private readonly monogram = el("span", { class: "monogram", "aria-hidden": "true" });
   private readonly name = el("span", { class: "name" });
+  private readonly tag = el("span", { class: "tag", title: "Fingerprint: the name could be taken for somebody else's", hidden: true });
   private readonly muted = el("span", { class: "muted" });
   private readonly hand = el("span", { class: "hand", hidden: true }, icon("hand"), el("span", { class: "visually-hidden" }, "Hand raised"));
   private readonly reaction = el("span", { class: "flying", "aria-hidden": "true" });
@@ -68,7 +69,7 @@ export class Tile {
       this.pause,
       this.state,
       this.pin,
-      el("p", { class: "plate" }, this.muted, this.hand, this.name),
+      el("p", { class: "plate" }, this.muted, this.hand, this.name, this.tag),
       this.reaction,
     );
     on(this.element, "dblclick", (event) => {
@@ -94,6 +95,8 @@ export class Tile {
     const pause = live ? pauses[paused] : ""; // a camera that is off is no pause
     const name = labelOf(member, this.source);
     setText(this.name, name);
+    setText(this.tag, member.tag);
+    this.tag.hidden = member.tag === "";
     setText(this.monogram, monogramOf(member));
     this.muted.hidden = this.source === "screen" || hasLive(member, "mic");
     showTrack(this.video, track);
@@ -102,7 +105,7 @@ export class Tile {
     setText(this.pause, pause);
     this.pause.hidden = pause === "";
     this.element.classList.toggle("paused", pause !== "");
-    this.element.setAttribute("aria-label", [name, states[member.state].text, this.muted.hidden ? "" : "muted", live ? pause : "camera off"].filter(Boolean).join(", "));
+    this.element.setAttribute("aria-label", [name, member.tag, states[member.state].text, this.muted.hidden ? "" : "muted", live ? pause : "camera off"].filter(Boolean).join(", "));
   }
 
   raise(hand: boolean): void {
