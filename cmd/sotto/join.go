@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +75,9 @@ func joinCommand(ctx context.Context, args []string, stdin io.Reader, stdout, st
 	scheme := "wss"
 	if strings.HasPrefix(text, "http://") {
 		scheme = "ws"
+		if !isLoopback(room.Host) {
+			fmt.Fprintf(stderr, "sotto join: http: who is on the way sees who takes part and when, and can keep you out; what is said stays encrypted. Use https.\n")
+		}
 	}
 	joining, cancel := context.WithTimeout(ctx, 20*time.Second)
 	p, err := client.Join(joining, client.Config{
@@ -91,6 +96,15 @@ func joinCommand(ctx context.Context, args []string, stdin io.Reader, stdout, st
 		}
 	}()
 	return j.run(ctx, p, commands)
+}
+
+// isLoopback reports whether a host, with or without a port, is this machine.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // joiner prints what a participant sees.
@@ -149,6 +163,8 @@ type joinMembership struct {
 	Knock   bool         `json:"knock"`
 	Members []joinMember `json:"members"`
 	Knocks  []joinMember `json:"knocks"`
+	// LinkRefused: the service did not take the newest link.
+	LinkRefused bool `json:"link_refused"`
 }
 
 func membershipOf(p *client.Participant) joinMembership {
@@ -156,6 +172,7 @@ func membershipOf(p *client.Participant) joinMembership {
 	out := joinMembership{
 		Event: "membership", Self: p.ConnID().String(), State: m.State.String(), Epoch: m.Epoch, Host: m.Host,
 		Locked: m.Policy.Locked, Knock: m.Policy.Knock, Members: []joinMember{}, Knocks: []joinMember{},
+		LinkRefused: m.LinkRefused,
 	}
 	if m.Authenticator != nil {
 		out.Code = safety.GroupCode(m.Authenticator, m.GroupID).Digits()
@@ -245,7 +262,9 @@ func (j *joiner) stats(p *client.Participant) {
 			dropped[sframe.Drop(i).String()] = n
 		}
 	}
-	j.print(map[string]any{"event": "stats", "tracks": tracks, "opened": s.Keys.Opened, "dropped": dropped})
+	j.print(map[string]any{"event": "stats", "tracks": tracks, "opened": s.Keys.Opened, "dropped": dropped,
+		"verified": s.Keys.FramesVerified, "unverified": s.Keys.FramesUnverified, "forged": s.Keys.FramesForged,
+	})
 }
 
 // command carries out a line of standard input.

@@ -25,3 +25,15 @@ func TestJoin_printsTextOnly(t *testing.T) {
 		}
 	}
 }
+
+// Without TLS only this machine is the way.
+func TestJoin_loopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost:8443": true, "localhost": true, "127.0.0.1:80": true, "[::1]:80": true, "[::1]": true, "room.localhost:1": true,
+		"meet.example": false, "localhost.example:80": false, "192.168.1.2:80": false, "[2001:db8::1]:80": false, "127.0.0.1.example": false,
+	} {
+		if isLoopback(host) != want {
+			t.Errorf("%s: %v", host, !want)
+		}
+	}
+}
