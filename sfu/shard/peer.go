@@ -74,7 +74,7 @@ func (s *Shard) host(key uint64) *hosted {
 	h := s.rooms[key]
 	if h == nil {
 		h = &hosted{key: key, room: room.New(room.Config{Rand: s.random})}
-		h.room.Thin(pressureLimits[s.pressure.level])
+		h.room.Thin(s.pressure.limit())
 		s.rooms[key] = h
 		s.active = append(s.active, h)
 	}

@@ -12,19 +12,29 @@ const (
 	// pressureHold is how long the socket must have taken everything before there is more again: longer than the estimators
 	// need, which see what was lost and lower what each subscriber gets.
 	pressureHold = time.Second
-)
 
-// pressureLimits are the temporal layers that go out at each level.
-var pressureLimits = [...]uint8{layer.AllLayers, 1, 0}
+	maxPressure = 2
+)
 
 // pressure is what is left out while the socket does not take everything: first the frames of the highest temporal layers,
 // which no other frame needs, in every room of the shard. What is too much even so is lost by runs, which are whole frames,
 // of one viewer after the other, and the estimators take it for what it is. Sound is written before any video then.
 type pressure struct {
-	level    int // of pressureLimits
+	level    int // 0 to maxPressure
 	refusals uint64
 	refused  time.Time // the last time
 	changed  time.Time
+}
+
+// limit returns the highest temporal layer that goes out. Streams have three of them at most.
+func (p *pressure) limit() uint8 {
+	switch p.level {
+	case 0:
+		return layer.AllLayers
+	case 1:
+		return 1
+	}
+	return 0
 }
 
 // relieve raises the pressure where the socket refused something in this round, and takes it back later.
@@ -38,7 +48,7 @@ func (s *Shard) relieve(now time.Time) {
 	switch {
 	case refusals != p.refusals:
 		p.refusals, p.refused = refusals, now
-		if level < len(pressureLimits)-1 && now.Sub(p.changed) >= pressureStep {
+		if level < maxPressure && now.Sub(p.changed) >= pressureStep {
 			level++
 		}
 	case level > 0 && now.Sub(p.refused) >= pressureHold && now.Sub(p.changed) >= pressureHold:
@@ -49,7 +59,7 @@ func (s *Shard) relieve(now time.Time) {
 	}
 	p.level, p.changed = level, now
 	for _, h := range s.active {
-		h.room.Thin(pressureLimits[level])
+		h.room.Thin(p.limit())
 	}
 }
 
