@@ -27,7 +27,7 @@ before(async () => {
 });
 after(async () => {
   await chromium?.close();
-  await server?.stop();
+  assert.equal(await server?.stop(), 0, "sotto dev must end cleanly");
 });
 
 const moderate = new Map(); // by rule: the screens
