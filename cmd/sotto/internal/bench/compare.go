@@ -140,8 +140,8 @@ func printCompared(w io.Writer, o options, results []compared) error {
 	naive, floor := reference(naiveWay), reference(floorWay)
 	for _, r := range results {
 		ns := float64(r.CPUPerPacket)
-		fmt.Fprintf(t, "%s\t%.2f µs\t%.2f\t%.2f\t%.2f\t%.1f ms\t≤ %v\t%.0f MB\t%d\t%.1f µs\n", r.Name, ns/1e3, ns/naive, ns/floor,
-			r.PerMessage, float64(r.P99)/1e6, median(r.Forward), float64(r.RSS)/1e6, r.Lost, microseconds(r.Rounds))
+		fmt.Fprintf(t, "%s\t%.2f µs\t%.2f\t%.2f\t%.2f\t%.1f ms\t%s\t%.0f MB\t%d\t%.1f µs\n", r.Name, ns/1e3, ns/naive, ns/floor,
+			r.PerMessage, float64(r.P99)/1e6, orDash(len(r.Forward) > 0, "≤ %.1f ms", float64(median(r.Forward))/1e6), float64(r.RSS)/1e6, r.Lost, microseconds(r.Rounds))
 	}
 	return t.Flush()
 }
