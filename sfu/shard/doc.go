@@ -51,10 +51,10 @@
 //	peer by peer instead of packet by packet       within the noise; the first subscribers no longer wait for the last
 //	one outgoing memory instead of one a session   within the noise; 8 to 64 KiB less for each subscriber
 //	padding to equal lengths                       packets in a message 1.5 -> 3.9
-//	senders, two cores, 100 and 250 subscribers    packets per second by 1.35 and 1.65, for 17 and 5 % more CPU time
+//	senders, two cores, 100 and 250 subscribers    packets per second by 1.35 and 1.65, for 8 to 25 and 0 to 7 % more CPU time
 //	senders that spin for 30 µs before they wait   within the noise: a frame of a room is 33 ms after the last
 //	a shard that spins before it waits for them    within the noise
-//	pieces of 48, 96, 192 packets instead of 24    1.35, 1.45, 1.35 instead of 1.55 with 100 subscribers
+//	pieces of 48, 96, 192 packets instead of 24    within the noise, and 192 too coarse with 50 subscribers (1.13, not 1.3)
 //	a writer of each goroutine instead of a lock   within the noise; senders could not write at once without it
 //	a sealer of our own instead of pion/srtp's     1 to 3 %; it stays since it refuses to use a nonce twice
 //	io_uring instead of sendmmsg                   nothing
