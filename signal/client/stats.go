@@ -95,8 +95,12 @@ func (t *TrackStats) GapQuantile(q float64) time.Duration {
 	return t.MaxGap
 }
 
-// decoded notes a decoded frame of a layer.
+// decoded notes a decoded frame of a layer. now may be a little before the last frame's: a frame that was held is released by who
+// receives another track, and has looked at the clock before it waited for the lock.
 func (t *TrackStats) decoded(now time.Time, layer int, resumed bool) {
+	if now.Before(t.Last) {
+		now = t.Last
+	}
 	t.Decoded++
 	if layer != t.Layer && len(t.Switches) < maxSwitches {
 		t.Switches = append(t.Switches, Switch{At: now, From: t.Layer, To: layer})
