@@ -29,7 +29,7 @@ var (
 	ErrStuck = errors.New("client: the group does not take this participant back")
 	// ErrRemoved: a member removed the participant, or its identity entered from elsewhere.
 	ErrRemoved = errors.New("client: removed from the group")
-	// ErrMedia: ICE or DTLS failed.
+	// ErrMedia: ICE or DTLS failed, and did so again where the media session was to be replaced.
 	ErrMedia = errors.New("client: no media connection")
 )
 

@@ -6,7 +6,8 @@
 // rate with the layers of VP8, VP9 or AV1 and no picture in them.
 //
 // [Join] connects and negotiates; then [Participant.Want] asks for video, [Participant.Stats] tells what arrived, and
-// [Participant.Close] ends it. A receiver has no picture to show, so it does what a decoder and a viewer would notice: each
+// [Participant.Close] ends it. A connection to the service or to a media node that breaks in between, or a node that is emptied, is
+// replaced meanwhile, with the keys and counters of before. A receiver has no picture to show, so it does what a decoder and a viewer would notice: each
 // frame must open, be what the source sends (of a clip byte for byte), and find the frames that it refers to in the
 // reference buffers.
 //

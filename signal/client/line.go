@@ -184,11 +184,17 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 		}
 		p.muted(m)
 	case *protocol.Slots:
-		return p.bind(now, m)
+		if p.media.isAnswered() {
+			return p.bind(now, m)
+		}
 	case *protocol.Wanted:
-		p.limit(m)
+		if p.media.isAnswered() {
+			p.limit(m)
+		}
 	case *protocol.Answer:
-		p.reply(m.ID, m)
+		if p.reply(m.ID, m) {
+			p.media.answered = true
+		}
 	case *protocol.Done:
 		p.reply(m.ID, m)
 	case *protocol.Error:
@@ -200,6 +206,9 @@ func (p *Participant) handle(now time.Time, m protocol.ServerMessage, data []byt
 		}
 		if m.Fatal {
 			return &RefusedError{Code: m.Code, Message: m.Message}
+		}
+		if (m.Code == protocol.CodeMediaClosed || m.Code == protocol.CodeUnknownPeer) && p.media.isAnswered() {
+			p.media.cancel()
 		}
 	default:
 		return fmt.Errorf("%w: %s", ErrProtocol, m.Type())
@@ -238,23 +247,12 @@ func (p *Participant) limit(m *protocol.Wanted) {
 			continue
 		}
 		layers = t.Layers
-		if p.cfg.Synthetic != nil && t.Codec != "" && !p.stopped {
-			p.running.Go(func() { p.recode(t.Codec) })
+		if p.cfg.Synthetic != nil && t.Codec != "" {
+			m := p.media
+			m.run(func() { p.recode(m, t.Codec) })
 		}
 	}
 	p.camera.wanted.Store(int32(layers))
-}
-
-// recode makes the camera be sent in a codec: by another offer, whose answer puts it first.
-func (p *Participant) recode(codec string) {
-	p.offering.Lock()
-	defer p.offering.Unlock()
-	if p.camera.codec() == codec {
-		return
-	}
-	if err := p.exchange(p.ctx); err != nil && p.ctx.Err() == nil {
-		p.cancel(err)
-	}
 }
 
 // bind takes a slot list.

@@ -1,10 +1,9 @@
 package client
 
 import (
+	"context"
 	"slices"
 	"testing"
-
-	"github.com/pion/webrtc/v4"
 
 	"sotto/e2ee/sframe"
 	"sotto/sfu/transport"
@@ -12,21 +11,15 @@ import (
 
 // TestOffer_isUnderstoodByTheServer gives a native participant's offer to the server's parser.
 func TestOffer_isUnderstoodByTheServer(t *testing.T) {
-	pc, err := newPeerConnection(nil, []sframe.Codec{sframe.VP8})
+	p := &Participant{cfg: Config{Audio: true, Video: true, VideoSlots: 1, Clip: loadClip(t), Codecs: []sframe.Codec{sframe.VP8}}}
+	p.ctx, p.cancel = context.WithCancelCause(t.Context())
+	p.addPublications()
+	m, err := p.newMedia()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = pc.GracefulClose() }()
-	p := &Participant{cfg: Config{Audio: true, Video: true, Clip: loadClip(t)}, pc: pc}
-	if err := p.addPublications(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{
-		Direction: webrtc.RTPTransceiverDirectionRecvonly,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	description, err := pc.CreateOffer(nil)
+	defer m.close()
+	description, err := m.pc.CreateOffer(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v4"
 
 	"sotto/e2ee/group"
 	"sotto/e2ee/link"
@@ -26,11 +25,9 @@ type Participant struct {
 	host string
 	conn link.ConnID
 	line atomic.Pointer[line]
-	pc   *webrtc.PeerConnection
 	keys *keys
 
-	mic, camera               *publication // nil: not published; fixed by Join
-	micSection, cameraSection *webrtc.RTPTransceiver
+	mic, camera *publication // nil: not published; fixed by Join
 
 	ctx     context.Context // of the goroutines; ends with Close
 	cancel  context.CancelCauseFunc
@@ -44,6 +41,7 @@ type Participant struct {
 	offering sync.Mutex // held from an offer to its answer; before mu
 
 	mu         sync.Mutex
+	media      *mediaSession // the latest; nil: none yet
 	peers      map[protocol.ConnID]*protocol.Peer
 	bound      map[string]room.Slot // by mid
 	tracks     []*receivedTrack
@@ -102,6 +100,7 @@ func (p *Participant) join(ctx context.Context) error {
 	if p.keys, err = newKeys(p.cfg, p.conn); err != nil {
 		return err
 	}
+	p.addPublications()
 	l, err := dial(ctx, p.cfg)
 	if err != nil {
 		return err
@@ -116,16 +115,17 @@ func (p *Participant) join(ctx context.Context) error {
 	}
 	p.run(p.listen)
 	p.run(p.write)
-	if err := p.negotiate(ctx); err != nil {
+	if err := p.openMedia(ctx); err != nil {
 		return err
 	}
 	p.mu.Lock()
 	p.isJoined = true
 	p.mu.Unlock()
+	p.run(p.keepMedia)
 	return nil
 }
 
-// run starts a goroutine that stop waits for, unless the participant has stopped: a track may begin in that moment.
+// run starts a goroutine that stop waits for, unless the participant has stopped.
 func (p *Participant) run(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -200,134 +200,6 @@ func position(gi *protocol.GroupInstance, slot *uint64) *group.Position {
 	return &group.Position{Group: [16]byte(*gi), Slot: *slot}
 }
 
-// negotiate makes the peer connection, offers all media sections and waits until media is connected.
-func (p *Participant) negotiate(ctx context.Context) error {
-	pc, err := newPeerConnection(p.cfg.Engine, p.cfg.Codecs)
-	if err != nil {
-		return fmt.Errorf("client: peer connection: %w", err)
-	}
-	p.pc = pc
-	connected := make(chan struct{})
-	failed := make(chan struct{})
-	var once, onceFailed sync.Once
-	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		switch s {
-		case webrtc.PeerConnectionStateConnected:
-			once.Do(func() { close(connected) })
-		case webrtc.PeerConnectionStateFailed:
-			onceFailed.Do(func() { close(failed) })
-			p.cancel(ErrMedia)
-		}
-	})
-	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-		for _, tr := range pc.GetTransceivers() {
-			if tr.Receiver() == receiver {
-				p.run(func() { drainRTCP(receiver) })
-				p.run(func() { p.receive(track, tr.Mid()) })
-			}
-		}
-	})
-	if err := p.addPublications(); err != nil {
-		return err
-	}
-	for _, s := range []struct {
-		kind  webrtc.RTPCodecType
-		count int
-	}{{webrtc.RTPCodecTypeAudio, p.cfg.AudioSlots}, {webrtc.RTPCodecTypeVideo, p.cfg.VideoSlots}} {
-		for range s.count {
-			if _, err := pc.AddTransceiverFromKind(s.kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
-				return fmt.Errorf("client: slot: %w", err)
-			}
-		}
-	}
-	p.offering.Lock()
-	err = p.exchange(ctx)
-	p.offering.Unlock()
-	if err != nil {
-		return err
-	}
-	select {
-	case <-connected:
-	case <-failed:
-		return ErrMedia
-	case <-p.ctx.Done():
-		return context.Cause(p.ctx)
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrMedia, ctx.Err())
-	}
-	p.startPublishing()
-	return nil
-}
-
-// exchange sends an offer and sets the answer; offering is held.
-func (p *Participant) exchange(ctx context.Context) error {
-	offer, err := p.pc.CreateOffer(nil)
-	if err != nil {
-		return fmt.Errorf("client: offer: %w", err)
-	}
-	if err := p.pc.SetLocalDescription(offer); err != nil {
-		return fmt.Errorf("client: offer: %w", err)
-	}
-	request := &protocol.Offer{ID: p.lastID.Add(1), SDP: offer.SDP, Tracks: []protocol.OfferTrack{}}
-	if p.micSection != nil {
-		request.Tracks = append(request.Tracks, protocol.OfferTrack{MID: p.micSection.Mid(), Source: protocol.SourceMic})
-	}
-	if p.cameraSection != nil {
-		request.Tracks = append(request.Tracks, protocol.OfferTrack{MID: p.cameraSection.Mid(), Source: protocol.SourceCamera})
-	}
-	reply, err := p.ask(ctx, request.ID, request)
-	if err != nil {
-		return err
-	}
-	answer, ok := reply.(*protocol.Answer)
-	if !ok {
-		return fmt.Errorf("%w: instead of an answer", ErrProtocol)
-	}
-	if p.camera != nil {
-		pt, err := chosenPT(answer.SDP, p.cameraSection.Mid())
-		if err != nil {
-			return err
-		}
-		if p.cfg.Synthetic == nil {
-			pt = payloadVP8
-		}
-		p.camera.use(pt)
-	}
-	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}); err != nil {
-		return fmt.Errorf("%w: answer: %w", ErrProtocol, err)
-	}
-	return nil
-}
-
-func (p *Participant) startPublishing() {
-	if p.mic != nil {
-		p.mic.negotiated(p.micSection.Mid())
-		p.run(func() { p.mic.readRTCP(0) })
-		p.run(func() { p.runAudio(p.ctx, p.mic) })
-	}
-	if p.camera != nil {
-		p.camera.negotiated(p.cameraSection.Mid())
-		for i := range p.camera.streams {
-			p.run(func() { p.camera.readRTCP(i) })
-		}
-		if p.cfg.Synthetic != nil {
-			p.run(func() { p.runSynthetic(p.ctx, p.camera) })
-		} else {
-			p.run(func() { p.runVideo(p.ctx, p.camera) })
-		}
-	}
-}
-
-// drainRTCP reads what comes for a receiver: reading is what feeds the interceptors with sender reports.
-func drainRTCP(receiver *webrtc.RTPReceiver) {
-	buf := make([]byte, 2048)
-	for {
-		if _, _, err := receiver.Read(buf); err != nil {
-			return
-		}
-	}
-}
-
 // write sends envelopes and key frame requests, and ticks the key state, until Close.
 func (p *Participant) write() {
 	timer := time.NewTimer(0)
@@ -355,7 +227,7 @@ func (p *Participant) write() {
 			p.flush()
 			timer.Reset(max(next.Sub(now), 10*time.Millisecond))
 		}
-		requests := p.requests
+		requests, media := p.requests, p.media
 		p.requests = nil
 		var texts []protocol.ClientMessage
 		var outbox [][]byte
@@ -371,7 +243,7 @@ func (p *Participant) write() {
 			p.texts, p.outbox = append(withoutAlias(texts), p.texts...), append(outbox, p.outbox...)
 			p.mu.Unlock()
 		}
-		if len(requests) > 0 && p.pc != nil && p.pc.WriteRTCP(requests) == nil {
+		if len(requests) > 0 && media.pc.WriteRTCP(requests) == nil {
 			p.count.keyRequests.Add(uint64(len(requests)))
 		}
 	}
@@ -474,13 +346,13 @@ func (p *Participant) stop(cause error) {
 	p.cancel(cause)
 	p.mu.Lock()
 	p.stopped = true
+	media := p.media
 	p.mu.Unlock()
 	if l := p.line.Load(); l != nil {
 		l.close()
 	}
-	if p.pc != nil {
-		// GracefulClose waits for pion's goroutines; its error would be that of a transport that is gone already.
-		_ = p.pc.GracefulClose()
+	if media != nil {
+		media.close()
 	}
 	p.running.Wait()
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -16,15 +15,14 @@ import (
 	"sotto/signal/client/clips"
 )
 
-// publication is one source that a participant sends: one stream, or one for each simulcast layer.
+// publication is one source that a participant sends: one stream, or one for each simulcast layer. It outlives media sessions.
 type publication struct {
-	sender  *webrtc.RTPSender
 	streams []*outStream // lowest layer first
 	muted   atomic.Bool
 	wanted  atomic.Int32 // how many of the streams are sent
 }
 
-// outStream is one RTP stream. Its fields belong to the publishing goroutine, except where said.
+// outStream is one RTP stream. Its fields belong to the publishing goroutine of the media session, except where said.
 type outStream struct {
 	track *outTrack
 	rid   string
@@ -51,33 +49,45 @@ type outStream struct {
 	plain   []byte
 }
 
+// firstNumbers bounds the sequence number with which a stream begins, so that a receiver that sees the first packets late cannot
+// take the wrap for the start (RFC 3711 3.3.1).
+const firstNumbers = 1 << 15
+
 func newStream(kind webrtc.RTPCodecType, source, rid string, rng *rand.Rand) *outStream {
-	// Below 2^15, so that a receiver that sees the first packets late cannot take the wrap for the start (RFC 3711 3.3.1).
 	return &outStream{
-		track: &outTrack{kind: kind, id: source, rid: rid}, rid: rid, seq: uint16(rng.Uint32N(1 << 15)), ts: rng.Uint32(),
+		track: &outTrack{kind: kind, id: source, rid: rid}, rid: rid, seq: uint16(rng.Uint32N(firstNumbers)), ts: rng.Uint32(),
 	}
 }
 
-// publish adds a sending media section with one encoding per stream.
-func publish(pc *webrtc.PeerConnection, streams []*outStream) (*publication, *webrtc.RTPTransceiver, error) {
-	tr, err := pc.AddTransceiverFromTrack(streams[0].track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
-	if err != nil {
-		return nil, nil, err
+func newPublication(streams ...*outStream) *publication {
+	p := &publication{streams: streams}
+	p.wanted.Store(int32(len(streams)))
+	return p
+}
+
+// publish adds a sending media section with one encoding per stream; nil for no publication.
+func publish(pc *webrtc.PeerConnection, pub *publication) (*webrtc.RTPTransceiver, error) {
+	if pub == nil {
+		return nil, nil
 	}
-	for _, s := range streams[1:] {
-		if err := tr.Sender().AddEncoding(s.track); err != nil {
-			return nil, nil, err
+	init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}
+	section, err := pc.AddTransceiverFromTrack(pub.streams[0].track, init)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range pub.streams[1:] {
+		if err := section.Sender().AddEncoding(s.track); err != nil {
+			return nil, err
 		}
 	}
-	p := &publication{sender: tr.Sender(), streams: streams}
-	p.wanted.Store(int32(len(streams)))
-	return p, tr, nil
+	return section, nil
 }
 
-// negotiated reads what the answer fixed.
-func (p *publication) negotiated(mid string) {
+// begin makes the streams ready for a media session that is connected: with what its answer fixed and, to be understood there, with
+// a key frame.
+func (p *publication) begin(section *webrtc.RTPTransceiver) {
 	var midID, ridID, ddID uint8
-	for _, e := range p.sender.GetParameters().HeaderExtensions {
+	for _, e := range section.Sender().GetParameters().HeaderExtensions {
 		switch e.URI {
 		case sdp.SDESMidURI:
 			midID = uint8(e.ID)
@@ -88,21 +98,23 @@ func (p *publication) negotiated(mid string) {
 		}
 	}
 	for _, s := range p.streams {
-		s.mid, s.midID, s.ridID, s.ddID = mid, midID, ridID, ddID
+		s.mid, s.midID, s.ridID, s.ddID = section.Mid(), midID, ridID, ddID
+		s.seq %= firstNumbers
+		s.key.Store(true)
 	}
 }
 
 // readRTCP takes the feedback for stream i until the sender stops. Reading is also what feeds the interceptors.
-func (p *publication) readRTCP(i int) {
+func (p *publication) readRTCP(sender *webrtc.RTPSender, i int) {
 	s := p.streams[i]
-	ssrc := uint32(p.sender.GetParameters().Encodings[i].SSRC)
+	ssrc := uint32(sender.GetParameters().Encodings[i].SSRC)
 	for {
 		var packets []rtcp.Packet
 		var err error
 		if s.rid == "" {
-			packets, _, err = p.sender.ReadRTCP()
+			packets, _, err = sender.ReadRTCP()
 		} else {
-			packets, _, err = p.sender.ReadSimulcastRTCP(s.rid)
+			packets, _, err = sender.ReadSimulcastRTCP(s.rid)
 		}
 		if err != nil {
 			return
@@ -259,18 +271,14 @@ func (p *Participant) every(ctx context.Context, interval time.Duration, tick fu
 	}
 }
 
-// addPublications adds the sending media sections that the configuration asks for.
-func (p *Participant) addPublications() error {
+// addPublications makes what the configuration asks to send.
+func (p *Participant) addPublications() {
 	rng := rand.New(rand.NewPCG(p.cfg.Seed, 1))
 	if p.cfg.Audio {
-		s := newStream(webrtc.RTPCodecTypeAudio, "mic", "", rng)
-		var err error
-		if p.mic, p.micSection, err = publish(p.pc, []*outStream{s}); err != nil {
-			return fmt.Errorf("client: microphone: %w", err)
-		}
+		p.mic = newPublication(newStream(webrtc.RTPCodecTypeAudio, "mic", "", rng))
 	}
 	if !p.cfg.Video {
-		return nil
+		return
 	}
 	var rids []string
 	switch source := p.cfg.Synthetic; {
@@ -287,9 +295,5 @@ func (p *Participant) addPublications() error {
 	for _, rid := range rids {
 		streams = append(streams, newStream(webrtc.RTPCodecTypeVideo, "camera", rid, rng))
 	}
-	var err error
-	if p.camera, p.cameraSection, err = publish(p.pc, streams); err != nil {
-		return fmt.Errorf("client: camera: %w", err)
-	}
-	return nil
+	p.camera = newPublication(streams...)
 }

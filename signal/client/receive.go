@@ -54,7 +54,7 @@ func (t *receivedTrack) paused(why string) {
 	}
 }
 
-// receive reads one media section until the peer connection closes.
+// receive reads one media section until its peer connection closes.
 func (p *Participant) receive(track *webrtc.TrackRemote, mid string) {
 	r := &reception{mid: mid, ssrc: uint32(track.SSRC()), assembler: newAssembler(windowAudio, waitAudio)}
 	if track.Kind() == webrtc.RTPCodecTypeVideo {

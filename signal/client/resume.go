@@ -59,9 +59,14 @@ func (p *Participant) resume() error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("client: not back in time: %w", err)
-		case <-time.After(time.Duration(float64(wait) * (0.5 + rand.Float64()))):
+		case <-time.After(spread(wait)):
 		}
 	}
+}
+
+// spread draws a time around wait, so that clients which lost the same service do not come back in the same moment.
+func spread(wait time.Duration) time.Duration {
+	return time.Duration(float64(wait) * (0.5 + rand.Float64()))
 }
 
 // transient refusals may not meet the next attempt.

@@ -42,6 +42,13 @@ func address(index int) netip.AddrPort {
 // newCall starts a service. loss is that of every flow; codecs are those of the node, best first.
 func newCall(t *testing.T, loss float64, codecs ...string) *call {
 	t.Helper()
+	c := newNetworkOf(t, loss)
+	c.node = c.startNode(nodeAddress, codecs...)
+	c.serve(c.node)
+	return c
+}
+
+func newNetworkOf(t *testing.T, loss float64) *call {
 	c := &call{t: t, pipes: newPipeListener(), served: make(chan struct{}), keys: newKeys(t)}
 	c.network = newNetwork(func(from, to netip.AddrPort) path {
 		// Every flow has a delay of its own, between 5 and 40 ms, to the nanosecond: no two packets tie.
@@ -49,24 +56,34 @@ func newCall(t *testing.T, loss float64, codecs ...string) *call {
 		d := 5*time.Millisecond + time.Duration(a)*1_103_515 + time.Duration(b)*1_299_709
 		return path{delay: d % (40 * time.Millisecond), loss: loss, seed: uint64(a)<<8 | uint64(b)}
 	})
-	var err error
-	c.node, err = sfu.New(sfu.Config{Shards: []sfu.ShardConfig{{Conn: c.network.open(nodeAddress)}}, Codecs: codecs})
+	return c
+}
+
+func (c *call) startNode(address netip.AddrPort, codecs ...string) *sfu.Node {
+	c.t.Helper()
+	node, err := sfu.New(sfu.Config{Shards: []sfu.ShardConfig{{Conn: c.network.open(address)}}, Codecs: codecs})
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
+	return node
+}
+
+// serve starts signaling.
+func (c *call) serve(media signal.Media) {
+	c.t.Helper()
+	var err error
 	c.rooms, err = signal.New(signal.Config{
-		Media: c.node, OpenRooms: true, LoopbackUnlimited: true,
+		Media: media, OpenRooms: true, LoopbackUnlimited: true,
 		ClientAddr: func(*http.Request) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) },
 	})
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	c.http = &http.Server{Handler: c.rooms}
 	go func() {
 		defer close(c.served)
 		_ = c.http.Serve(c.pipes)
 	}()
-	return c
 }
 
 func newKeys(t *testing.T) *e2eelink.Keys {

@@ -14,7 +14,7 @@ type Stats struct {
 	JoinTime time.Duration
 	// Tracks are those received, in the order of their first frame; they stay when the track is gone.
 	Tracks []TrackStats
-	// Slots are the receiving media sections that got packets, in the order of the first.
+	// Slots are the receiving media sections of the present media session that got packets, in the order of the first.
 	Slots []SlotStats
 	// PacketsSent and BytesSent are RTP packets and payload bytes of all layers, without retransmissions.
 	PacketsSent, BytesSent uint64
