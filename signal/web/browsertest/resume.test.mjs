@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "./browsers.mjs";
 import { newSecret } from "./link.mjs";
-import { complaints, enter, inbound, shoot, sleep, waitForPicture, waitForSlot } from "./room.mjs";
+import { complaints, enter, inbound, longestGap, shoot, sleep, waitForPicture, waitForSlot, watchPictures } from "./room.mjs";
 import { startServices } from "./services.mjs";
 
 const downMs = 2000;
@@ -21,28 +21,6 @@ after(async () => {
   await services?.stop();
 });
 
-/** watch notes when pictures of somebody are shown. */
-function watch(page, connId) {
-  return page.run((connId) => {
-    const video = document.querySelector(`.tile[data-conn-id="${CSS.escape(connId)}"][data-source="camera"] video`);
-    window.testShown = [];
-    const note = (now) => {
-      window.testShown.push(now);
-      video.requestVideoFrameCallback(note);
-    };
-    video.requestVideoFrameCallback(note);
-  }, connId);
-}
-
-/** longestGap is in milliseconds, since the last call. */
-function longestGap(page) {
-  return page.run(() => {
-    const shown = window.testShown.splice(0, window.testShown.length - 1);
-    shown.push(window.testShown[0]);
-    return Math.max(...shown.slice(1).map((at, i) => at - shown[i]));
-  });
-}
-
 test("kill -9 of signaling interrupts nothing", async (t) => {
   const secret = newSecret();
   const pages = [await enter(chromium, services, secret, { name: "Ada" }), await enter(firefox, services, secret, { name: "Niels" })];
@@ -52,7 +30,7 @@ test("kill -9 of signaling interrupts nothing", async (t) => {
     await waitForPicture(page, mids[i]);
   }
   await sleep(2000); // the first seconds are those of the jitter buffer and the layers
-  for (const [i, page] of pages.entries()) await watch(page, pages[1 - i].connId);
+  for (const [i, page] of pages.entries()) await watchPictures(page, pages[1 - i].connId);
   await sleep(downMs);
   const usual = await Promise.all(pages.map(longestGap)); // what this machine does to pictures anyway
   const first = await Promise.all(pages.map((page, i) => inbound(page, mids[i])));

@@ -42,6 +42,28 @@ export async function waitForPicture(page, mid, ms = 20_000) {
   }, mid, `decoded frames of mid ${mid}`, ms);
 }
 
+/** watchPictures notes when pictures of somebody are shown. */
+export function watchPictures(page, connId) {
+  return page.run((connId) => {
+    const video = document.querySelector(`.tile[data-conn-id="${CSS.escape(connId)}"][data-source="camera"] video`);
+    window.testShown = [];
+    const note = (now) => {
+      window.testShown.push(now);
+      video.requestVideoFrameCallback(note);
+    };
+    video.requestVideoFrameCallback(note);
+  }, connId);
+}
+
+/** longestGap is the longest time between two pictures since the last call, in milliseconds. */
+export function longestGap(page) {
+  return page.run(() => {
+    const shown = window.testShown.splice(0, window.testShown.length - 1);
+    shown.push(window.testShown[0]);
+    return Math.max(...shown.slice(1).map((at, i) => at - shown[i]));
+  });
+}
+
 /** ciphers returns the SRTP cipher of each transport. */
 export function ciphers(page) {
   return page.run(async () => (await window.__sotto.stats()).filter((s) => s.type === "transport").map((s) => s.srtpCipher));

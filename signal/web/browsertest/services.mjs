@@ -1,4 +1,4 @@
-// Signaling and one media node as processes of their own, so that a test can end one of them.
+// Signaling and media nodes as processes of their own, so that a test can end one of them.
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -35,7 +35,8 @@ function run(...args) {
   };
 }
 
-export async function startServices() {
+/** startServices starts signaling and one media node, which gets the flags. */
+export async function startServices(...flags) {
   const folder = await mkdtemp(join(tmpdir(), "sotto-services-"));
   const secret = join(folder, "secret");
   await writeFile(secret, randomBytes(32).toString("base64url"), { mode: 0o600 });
@@ -46,8 +47,14 @@ export async function startServices() {
     cluster = await signal.printed("cluster");
   };
   await startSignal();
-  // Firefox does not reach media on a loopback address.
-  const sfu = run("sfu", "--cluster-secret-file", secret, "--cluster-url", cluster, "--media-listen", ":0", "--metrics-listen", "127.0.0.1:0");
+  const nodes = [];
+  const startNode = (...flags) => {
+    // Firefox does not reach media on a loopback address.
+    const node = run("sfu", "--cluster-secret-file", secret, "--cluster-url", cluster, "--media-listen", ":0", "--metrics-listen", "127.0.0.1:0", ...flags);
+    nodes.push(node);
+    return node;
+  };
+  const node = startNode(...flags);
   const page = `http://${listen}`;
   const end = Date.now() + 15_000;
   while (!(await fetch(`${page}/readyz`).catch(() => null))?.ok) {
@@ -56,11 +63,22 @@ export async function startServices() {
   }
   return {
     page,
+    node,
+    startNode,
+    /** says waits until the metrics of signaling have this line. */
+    async says(line) {
+      const metrics = await signal.printed("metrics");
+      for (const end = Date.now() + 15_000; ;) {
+        if ((await (await fetch(metrics)).text()).split("\n").includes(line)) return;
+        if (Date.now() > end) throw new Error(`the metrics do not say ${line}`);
+        await new Promise((r) => setTimeout(r, 50));
+      }
+    },
     killSignal: () => signal.end("SIGKILL"),
     startSignal,
     async stop() {
       await signal.end("SIGTERM");
-      await sfu.end("SIGTERM");
+      for (const node of nodes) await node.end("SIGTERM");
       await rm(folder, { recursive: true, force: true });
     },
   };
