@@ -26,11 +26,11 @@ const (
 	// takes it for a reason of the machine.
 	refusalsToSwitch = 8
 	// fullBufferWait is how long a write waits for room in the socket's buffer:
-	// 250 kB at 1 Gbit/s, and less than what others notice. Beyond it the rest
+	// 125 kB at 1 Gbit/s, and less than what others notice. Beyond it the rest
 	// of the batch is dropped.
-	fullBufferWait = 2 * time.Millisecond
+	fullBufferWait = time.Millisecond
 	// fullBufferPause is how long nothing waits after a wait in vain: a
-	// shard spends a sixth of its time waiting at most.
+	// shard spends an eleventh of its time waiting at most.
 	fullBufferPause = 10 * time.Millisecond
 )
 

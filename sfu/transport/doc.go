@@ -50,7 +50,7 @@
 //
 // A run that is refused for its destination's sake (EINVAL or EMSGSIZE: a small
 // MTU) goes out datagram by datagram and the path stays. A full buffer is waited
-// for 2 ms, then the rest of the batch is dropped and counted (ErrBindFull), and
+// for 1 ms, then the rest of the batch is dropped and counted (ErrBindFull), and
 // for 10 ms nothing is waited for.
 //
 // A run begins at a longer datagram and ends at a shorter one, so the shard
