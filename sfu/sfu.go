@@ -176,6 +176,9 @@ const (
 	ReasonTransport  = "transport"   // DTLS failed or was closed by the client
 	ReasonFault      = "fault"       // the node gave the peer up after an internal fault
 	ReasonNodeClosed = "node_closed" // the node shuts down
+	// ReasonDrained: the peer shall join again, elsewhere, because the node is being emptied. Its media goes on until it closes it
+	// or the node ends. A node does not say so itself; who places rooms does.
+	ReasonDrained = "drained"
 )
 
 // Event tells signaling what happened to a peer.

@@ -388,7 +388,9 @@ func (n *negotiation) ended(reason string) {
 	}
 	n.media = mediaEnded
 	n.forgetMedia()
-	n.announce()
+	if reason != sfu.ReasonDrained { // its tracks come until it has joined elsewhere
+		n.announce()
+	}
 	n.refuse(&refusal{code: protocol.CodeMediaClosed, text: "media session ended: " + reason})
 }
 

@@ -165,6 +165,33 @@ func TestNegotiation_mediaClosedAndRejoin(t *testing.T) {
 	})
 }
 
+// TestNegotiation_drained: the media of who is to join elsewhere goes on, so the others keep seeing its tracks, until it turns out
+// that there is no place.
+func TestNegotiation_drained(t *testing.T) {
+	inBubble(t, Limits{}, func(w *world) {
+		a, b := w.join(), w.join()
+		expect[*protocol.PeerJoined](a)
+		a.offer(2, "first", protocol.SourceMic)
+		expect[*protocol.PeerTracks](b)
+		drain := func() {
+			t.Helper()
+			w.media.set(func() { clear(w.media.peers) })
+			w.media.events <- sfu.Event{Kind: sfu.EventClosed, Room: w.room().String(), Peer: a.conn.String(), Reason: sfu.ReasonDrained}
+			a.expectError(protocol.CodeMediaClosed, false)
+		}
+		drain()
+		a.offer(3, "second", protocol.SourceMic)
+		b.quiet()
+		drain()
+		w.media.set(func() { w.media.fail = sfu.ErrOverloaded })
+		a.send(offerOf(4, "third", protocol.SourceMic))
+		a.expectError(protocol.CodeBusy, false)
+		if p := expect[*protocol.PeerTracks](b); len(p.Tracks) != 0 {
+			t.Errorf("b hears of %+v", p)
+		}
+	})
+}
+
 // TestNegotiation_staleSession: the node still has a session that the service
 // does not know of.
 func TestNegotiation_staleSession(t *testing.T) {

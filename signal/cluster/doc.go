@@ -14,7 +14,7 @@
 // lost: its sessions are reported closed and its rooms are placed anew.
 //
 // A node that drains ([Drain]) says so in its stream. It gets no new room while another node is there, and its rooms move, some
-// in each beat: their sessions are reported closed with [ReasonDrained], the participants join again and are placed elsewhere.
+// in each beat: their sessions are reported closed with [sfu.ReasonDrained], the participants join again and are placed elsewhere.
 //
 // Subjects, NODE being the node's id and SIGNAL the id of one running Remote:
 //

@@ -8,10 +8,6 @@ import (
 	"sotto/sfu"
 )
 
-// ReasonDrained is the reason of sfu.EventClosed for a session whose node is being emptied: the peer shall join again, and does
-// so on another node.
-const ReasonDrained = "drained"
-
 // movesPerBeat is how many participants are told to join elsewhere at a time; a room goes as a whole. With four beats a second
 // it is some 200 joins a second, DTLS handshakes and key frames, for the nodes that take them.
 const movesPerBeat = 50
@@ -66,7 +62,7 @@ func (r *Remote) move(n *node) {
 		delete(r.rooms, room)
 		for _, s := range sessions {
 			s.placed = false
-			r.tell(sfu.Event{Kind: sfu.EventClosed, Room: room, Peer: s.state.Peer, Reason: ReasonDrained})
+			r.tell(sfu.Event{Kind: sfu.EventClosed, Room: room, Peer: s.state.Peer, Reason: sfu.ReasonDrained})
 		}
 		moved += len(sessions)
 	}

@@ -54,7 +54,7 @@ func TestDrain_movesRoomsToAnotherNode(t *testing.T) {
 			t.Fatalf("told %q", got)
 		}
 		for _, e := range got {
-			if e != "closed p "+ReasonDrained && e != "closed q "+ReasonDrained {
+			if e != "closed p "+sfu.ReasonDrained && e != "closed q "+sfu.ReasonDrained {
 				t.Errorf("told %q", e)
 			}
 		}
