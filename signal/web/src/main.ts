@@ -9,7 +9,6 @@ import { Membership } from "./membership.ts";
 import { recallName } from "./name.ts";
 import { prejoinScreen } from "./prejoin_screen.ts";
 import { problem, type Problem, type ProblemCode } from "./problems.ts";
-import type { Source } from "./protocol.ts";
 import type { RosterChange } from "./roster.ts";
 import { RoomScreen } from "./room_screen.ts";
 import { ScreenShare } from "./screen_share.ts";
@@ -17,7 +16,6 @@ import type { Participant } from "./session.ts";
 import type { StatsSource } from "./stats_panel.ts";
 import { messageScreen, problemScreen, startScreen } from "./start_screen.ts";
 import { TestHooks } from "./test_hooks.ts";
-import type { Shown } from "./tile.ts";
 
 const hooks = SOTTO_TEST_HOOKS ? new TestHooks() : null;
 
@@ -114,11 +112,7 @@ function inRoom(room: link.TabRoom, worker: E2eeWorker, local: LocalMedia, name:
   const render = (change: RosterChange): void => {
     const session = call.session;
     if (!session) return;
-    const shownOf = (connId: string, source: Source): Shown => {
-      const slot = session.slots.of(connId, source);
-      return { track: slot ? (session.media.track(slot.mid) ?? null) : null, paused: slot?.paused ?? "" };
-    };
-    screen.people(session.roster.all(), change, shownOf, session.media.audioTracks());
+    screen.people(session.roster.all(), change, (connId, source) => session.shown(connId, source), session.audioTracks());
   };
   const membership = new Membership({
     link: ({ roomId, secret, gen }) => {

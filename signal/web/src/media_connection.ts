@@ -166,6 +166,10 @@ export class MediaConnection {
     return this.receivers.audio.map((t) => t.receiver.track);
   }
 
+  get isConnected(): boolean {
+    return this.pc.connectionState === "connected";
+  }
+
   close(): void {
     this.closed = true;
     clearTimeout(this.watchdog);

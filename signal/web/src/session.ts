@@ -1,11 +1,13 @@
 // One stay in a room under one connection id: one worker with its keys, one
 // signaling, one peer connection. When the WebSocket breaks, the stay is resumed
-// and media goes on meanwhile; when the media breaks, it gets a new peer
-// connection. It ends as a whole; call.ts starts the next one.
+// and media goes on meanwhile; when the media breaks, or moves to another
+// service, it gets a new peer connection. It ends as a whole; call.ts starts the
+// next one.
 
 import type { Counters, FromWorker } from "../../../e2ee/js/src/messages.ts";
 import type { E2eeWorker } from "./e2ee_worker.ts";
 import { download, upload } from "./files.ts";
+import { arrivals, handoverMs, isCaughtUp, lingerMs } from "./handover.ts";
 import type { LocalMedia } from "./local_media.ts";
 import { MediaConnection } from "./media_connection.ts";
 import type { Membership, MembershipPort } from "./membership.ts";
@@ -18,6 +20,7 @@ import { RequestError, Signaling } from "./signaling.ts";
 import { SlotMap } from "./slots.ts";
 import type { Speakers } from "./speaker.ts";
 import { SpeakerWatch } from "./speaker_watch.ts";
+import type { Shown } from "./tile.ts";
 import { WishSender } from "./wish_sender.ts";
 import { wishes, type TileView } from "./wishes.ts";
 
@@ -50,6 +53,17 @@ export interface SessionEvents {
   ended(failure: Failure): void;
 }
 
+/** A media session that was replaced. */
+interface Former {
+  readonly media: MediaConnection;
+  /** As they were when it was replaced. */
+  readonly slots: SlotMap;
+  /** What the worker's names for its m-lines begin with. */
+  readonly prefix: string;
+  /** It is what is shown and heard. */
+  isShown: boolean;
+}
+
 const clientName = "web/1";
 const sources: readonly Source[] = ["mic", "camera", "screen", "screen_audio"];
 
@@ -59,9 +73,15 @@ const joinTimeoutMs = 12_000;
 // A break that is over by then is not worth a word.
 const tellAfterMs = 400;
 
+// Nor is a media session that is replaced by then while the former one goes on.
+const tellMediaAfterMs = 1500;
+
 // A peer connection that replaced another one and breaks within this time is
 // not replaced again: a fresh start may find another service.
 const mediaStableMs = 10_000;
+
+// How often a new media session is asked what it brings.
+const followEveryMs = 50;
 
 // Senders go on with a new epoch's keys so long after they have them.
 const sendersSwitchMs = 75;
@@ -98,6 +118,13 @@ export class Session {
   /** The offer of a new peer connection is out: what "slots" says until its answer is of the former one. */
   private mediaPending = false;
   private mediaReplacedAt = -Infinity;
+  /** How often media was replaced; the worker's names for the m-lines of a new peer connection begin with it. */
+  private replaced = 0;
+  private former: Former | null = null;
+  private formerTimer: number | undefined;
+  private mediaTellTimer: number | undefined;
+  /** The person is to be told when media is there. */
+  private tellLive = true;
   private readonly joinTimer: number;
   private tellTimer: number | undefined;
   private readonly unsubscribe: (() => void)[];
@@ -162,6 +189,18 @@ export class Session {
     return slot && member && hasLive(member, slot.source) ? labelOf(member, slot.source) : "";
   }
 
+  /** shown is what comes of a source. */
+  shown(connId: string, source: Source): Shown {
+    const { media, slots } = this.former?.isShown ? this.former : this;
+    const slot = slots.of(connId, source);
+    return { track: slot ? (media.track(slot.mid) ?? null) : null, paused: slot?.paused ?? "" };
+  }
+
+  /** audioTracks are those of all audio receivers. */
+  audioTracks(): MediaStreamTrack[] {
+    return (this.former?.isShown ? this.former : this).media.audioTracks();
+  }
+
   /** hurry tries at once to come back, if that is what is waited for. */
   hurry(): void {
     this.resumption.hurry();
@@ -195,6 +234,8 @@ export class Session {
     this.wishing.stop();
     this.hearing?.stop();
     for (const end of this.unsubscribe) end();
+    clearTimeout(this.mediaTellTimer);
+    this.dropFormer();
     this.media.close();
     this.signaling.close();
     this.worker.terminate();
@@ -424,15 +465,18 @@ export class Session {
 
   private newMedia(rejoin: boolean): MediaConnection {
     let first = rejoin;
+    const { prefix } = this;
     const media: MediaConnection = new MediaConnection(
-      (options) => this.worker.transform(options),
+      (options) => this.worker.transform(options.side === "receive" ? { ...options, mid: prefix + options.mid } : options),
       async (sdp, tracks) => {
         const reply = await this.signaling.request({ type: "offer", sdp, tracks, ...(first && { rejoin: true }) });
         if (reply.type !== "answer") throw new RequestError("internal");
         first = false;
+        if (media === this.media) this.mediaPending = false;
         return reply.sdp;
       },
       () => {
+        if (media === this.former?.media) this.takeOver();
         if (media !== this.media) return;
         this.replaceMedia("media_closed");
         // What broke the media may have broken the WebSocket, which shows it much later.
@@ -448,12 +492,15 @@ export class Session {
     // The first offer names everything.
     await media.negotiate(this.wantedSlots(), this.share.tracks);
     if (this.over || media !== this.media) return;
-    this.mediaPending = false;
     this.joined = true;
     this.syncMute();
     if (this.canSee) this.wishing.again();
     this.events.slots();
-    if (!this.resumption.active) this.events.live();
+    clearTimeout(this.mediaTellTimer);
+    if (this.tellLive && !this.resumption.active) {
+      this.tellLive = false;
+      this.events.live();
+    }
     this.grow(); // who came while the first offer was out
   }
 
@@ -466,18 +513,67 @@ export class Session {
       return;
     }
     this.mediaReplacedAt = now;
-    this.media.close();
+    this.dropFormer();
+    const { media, prefix } = this;
+    if (media.isConnected) this.former = { media, slots: this.slots.copy(), prefix, isShown: true };
+    else media.close();
+    this.replaced++;
     this.mediaPending = true;
     this.media = this.newMedia(true);
     this.fill([]);
-    this.events.interrupted(failureOf(code), true);
+    const tell = (): void => {
+      this.tellLive = true;
+      this.events.interrupted(failureOf(code), true);
+    };
+    if (this.former) this.mediaTellTimer = setTimeout(tell, tellMediaAfterMs);
+    else tell();
     void this.startMedia().catch((error: unknown) => this.end(failureOf(codeOf(error))));
+    if (this.former) void this.follow(this.former, now + handoverMs).catch(() => this.takeOver());
+  }
+
+  /** follow takes over from a former media session when the new one brings what that brought, or when its time is over. */
+  private async follow(former: Former, until: number): Promise<void> {
+    while (former === this.former && former.isShown) {
+      const arrived = arrivals(await this.media.pc.getStats());
+      const isLive = (connId: string, source: Source): boolean => this.roster.all().some((m) => m.connId === connId && hasLive(m, source));
+      const isThere = this.media.isConnected && isCaughtUp(former.slots.all(), this.slots, arrived, isLive);
+      if (isThere || performance.now() >= until) this.takeOver();
+      else await new Promise((resolve) => setTimeout(resolve, followEveryMs));
+    }
+  }
+
+  /** takeOver shows the new media session; the former one goes on for the others who still watch it. */
+  private takeOver(): void {
+    if (!this.former?.isShown) return;
+    this.former.isShown = false;
+    this.formerTimer = setTimeout(() => {
+      this.dropFormer();
+      this.bind();
+    }, lingerMs);
+    this.events.slots();
+  }
+
+  private dropFormer(): void {
+    clearTimeout(this.formerTimer);
+    this.former?.media.close();
+    this.former = null;
   }
 
   private fill(slots: Extract<ServerMessage, { type: "slots" }>["slots"]): void {
     this.slots.replace(slots);
-    this.worker.post({ type: "slots", slots });
+    this.bind();
     this.events.slots();
+  }
+
+  /** bind tells the worker what all m-lines carry. */
+  private bind(): void {
+    const { slots, prefix, former } = this;
+    const named = [{ slots, prefix }, ...(former ? [former] : [])];
+    this.worker.post({ type: "slots", slots: named.flatMap(({ slots, prefix }) => slots.all().map((s) => ({ ...s, mid: prefix + s.mid }))) });
+  }
+
+  private get prefix(): string {
+    return this.replaced === 0 ? "" : `${this.replaced}/`;
   }
 
   private people(change: RosterChange): void {

@@ -22,6 +22,12 @@ export class SlotMap {
     this.slots = [...slots];
   }
 
+  copy(): SlotMap {
+    const copy = new SlotMap();
+    copy.replace(this.slots);
+    return copy;
+  }
+
   /** of gives the slot that carries a person's source, if any does. */
   of(connId: string, source: Source): Slot | undefined {
     return this.slots.find((s) => s.connId === connId && s.source === source);
