@@ -6,152 +6,16 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
 	"sotto/e2ee/link"
-	"sotto/signal/client"
 	"sotto/signal/protocol"
 )
-
-// rover is a participant down to its messages, with a microphone and one slot, that follows its room to another node.
-type rover struct {
-	*caller
-	moves atomic.Int32
-	mic   atomic.Pointer[webrtc.TrackLocalStaticRTP]
-	heard arrivals
-
-	mu sync.Mutex
-	pc *webrtc.PeerConnection
-}
-
-func (s *services) rover(ctx context.Context, keys *link.Keys) *rover {
-	s.t.Helper()
-	r := &rover{caller: &caller{t: s.t, ctx: ctx, s: s, keys: keys, conn: link.NewConnID()}}
-	r.connect(nil)
-	r.offer(false)
-	r.answer(await[*protocol.Answer](r.caller))
-	var running sync.WaitGroup
-	running.Go(r.follow)
-	running.Go(r.speak)
-	s.t.Cleanup(func() {
-		_ = r.ws.CloseNow()
-		r.mu.Lock()
-		_ = r.pc.GracefulClose()
-		r.mu.Unlock()
-		running.Wait()
-	})
-	return r
-}
-
-// offer makes a peer connection, in the place of the former one, and offers it.
-func (r *rover) offer(rejoin bool) {
-	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle})
-	if err != nil {
-		r.t.Error(err)
-		return
-	}
-	r.mu.Lock()
-	before := r.pc
-	r.pc = pc
-	r.mu.Unlock()
-	if before != nil {
-		r.mic.Store(nil)
-		_ = before.Close()
-	}
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		for buf := make([]byte, 1500); ; {
-			if _, _, err := track.Read(buf); err != nil {
-				return
-			}
-			r.heard.ReceivedFrame(client.FrameEvent{At: time.Now()})
-		}
-	})
-	mic, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus}, "mic", "mic")
-	if err != nil {
-		r.t.Error(err)
-		return
-	}
-	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
-		if state == webrtc.PeerConnectionStateConnected {
-			r.mic.Store(mic)
-		}
-	})
-	_, err = pc.AddTransceiverFromTrack(mic, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
-	if err == nil {
-		_, err = pc.AddTransceiverFromKind(webrtc.RTPCodecTypeAudio, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
-	}
-	offer, offerErr := pc.CreateOffer(nil)
-	if err == nil {
-		err = offerErr
-	}
-	if err == nil {
-		err = pc.SetLocalDescription(offer)
-	}
-	if err != nil {
-		r.t.Error(err)
-		return
-	}
-	r.id++
-	r.send(&protocol.Offer{ID: r.id, SDP: offer.SDP, Rejoin: rejoin, Tracks: []protocol.OfferTrack{{MID: "0", Source: protocol.SourceMic}}})
-}
-
-func (r *rover) answer(m *protocol.Answer) {
-	if err := r.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: m.SDP}); err != nil {
-		r.t.Error(err)
-	}
-}
-
-// follow does what the service says until the WebSocket ends.
-func (r *rover) follow() {
-	for {
-		_, data, err := r.ws.Read(r.ctx)
-		if err != nil {
-			return
-		}
-		m, err := protocol.DecodeServer(data)
-		if err != nil {
-			continue // an envelope
-		}
-		switch m := m.(type) {
-		case *protocol.Answer:
-			r.answer(m)
-		case *protocol.Error:
-			if m.Code != protocol.CodeMediaClosed {
-				r.t.Errorf("told %s: %s", m.Code, m.Message)
-				return
-			}
-			r.moves.Add(1)
-			r.offer(true)
-		}
-	}
-}
-
-// speak sends a packet every 20 ms over the peer connection that is up.
-func (r *rover) speak() {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	p := rtp.Packet{Header: rtp.Header{Version: 2}, Payload: []byte("what nobody but the other one can read")}
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		p.SequenceNumber++
-		p.Timestamp += 960
-		if mic := r.mic.Load(); mic != nil {
-			_ = mic.WriteRTP(&p) // of one that has just been closed
-		}
-	}
-}
 
 // patientNode replaces the node by one that drains for a while.
 func (s *services) patientNode(seconds string) {
@@ -196,21 +60,13 @@ func TestProcesses_drainMovesCalls(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	keys := newRoom(t)
-	both := []*rover{s.rover(ctx, keys), s.rover(ctx, keys)}
-	heard := func() bool {
-		for _, r := range both {
-			r.heard.mu.Lock()
-			few := r.heard.count < 50
-			r.heard.mu.Unlock()
-			if few {
-				return false
-			}
-		}
-		return true
-	}
+	_, atFirst := s.join(keys, nil)
+	_, atSecond := s.join(keys, nil)
+	both := []*arrivals{atFirst, atSecond}
+	heard := func() bool { return atFirst.many() && atSecond.many() }
 	gap := func() (longest time.Duration) {
-		for _, r := range both {
-			_, gap := r.heard.since()
+		for _, a := range both {
+			_, gap := a.since()
 			longest = max(longest, gap)
 		}
 		return longest
@@ -244,19 +100,15 @@ func TestProcesses_drainMovesCalls(t *testing.T) {
 	if code := s.sfu.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("ended with %d", code)
 	}
-	for _, r := range both {
-		r.heard.mu.Lock()
-		r.heard.count = 0
-		r.heard.mu.Unlock()
+	for _, a := range both {
+		a.mu.Lock()
+		a.count = 0
+		a.mu.Unlock()
 	}
 	until(t, "both are heard on the other node", heard)
 	t.Logf("longest silence %v (before: %v), the node was empty after %v", gap().Round(time.Millisecond), usual.Round(time.Millisecond), ended.Round(time.Millisecond))
-	for i, r := range both {
-		if n := r.moves.Load(); n != 1 {
-			t.Errorf("participant %d was moved %d times", i, n)
-		}
-	}
 	shows(t, second, "node_rooms 1")
+	shows(t, second, `\w*joins_total\{result="ok"\} 2`)
 	shows(t, s.signal, `drain_participants_total\{result="moved"\} 2`)
 	shows(t, s.signal, `drain_participants_total\{result="cut"\} 0`)
 	s.quiet(keys)

@@ -223,6 +223,13 @@ func (a *arrivals) ReceivedFrame(e client.FrameEvent) {
 	a.count++
 }
 
+// many reports whether a second of sound has come since the last call of since.
+func (a *arrivals) many() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.count >= 50
+}
+
 // since returns frames and largest gap since the last call, the time up to now included.
 func (a *arrivals) since() (count int, gap time.Duration) {
 	a.mu.Lock()
@@ -268,13 +275,7 @@ func TestProcesses_mediaOutlivesSignaling(t *testing.T) {
 		c2, g2 := atSecond.since()
 		return min(c1, c2), max(g1, g2)
 	}
-	heard := func() bool {
-		atFirst.mu.Lock()
-		defer atFirst.mu.Unlock()
-		atSecond.mu.Lock()
-		defer atSecond.mu.Unlock()
-		return atFirst.count >= 50 && atSecond.count >= 50
-	}
+	heard := func() bool { return atFirst.many() && atSecond.many() }
 	until(t, "both are heard", heard)
 	both()
 	until(t, "both are heard", heard)
