@@ -64,6 +64,12 @@ func (s *slowLink) copy(to, from *net.TCPConn, gate *sync.RWMutex) {
 	}
 }
 
+// wait returns when nobody holds a gate.
+func wait(gate *sync.RWMutex) {
+	gate.RLock()
+	defer gate.RUnlock()
+}
+
 // stop lets nothing through to the viewer until run.
 func (s *slowLink) stop() (run func()) {
 	s.gate.Lock()
