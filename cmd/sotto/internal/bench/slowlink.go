@@ -54,8 +54,7 @@ func (s *slowLink) copy(to, from *net.TCPConn, gate *sync.RWMutex) {
 	b := make([]byte, 4<<10)
 	for {
 		if gate != nil {
-			gate.RLock()
-			gate.RUnlock()
+			wait(gate)
 		}
 		n, err := from.Read(b)
 		if _, failed := to.Write(b[:n]); err != nil || failed != nil {
