@@ -34,6 +34,8 @@ const (
 	probeGap     = 50 * time.Millisecond
 	probeWait    = time.Second
 	probeWaitMax = 1500 * time.Millisecond
+	// probeWaitLossy is the longest wait after probes that lose packets: a queue so short is no place for them.
+	probeWaitLossy = 10 * time.Second
 	// probeStep bounds a probe to what the path may be expected to take: a queue of 300 ms holds it even if nothing fits.
 	probeStep = 3
 	// probeOver is how much more than needed is proven.
@@ -65,6 +67,7 @@ type prober struct {
 
 	next     time.Duration // not before
 	wait     time.Duration // after the last failure
+	lossy    bool          // the last one judged lost more than the path loses
 	climbing bool          // the last one succeeded: take larger steps
 	knock    bool          // the one under way is only to find out whether one is worth its queue
 	opened   bool          // the last one was such, and succeeded
@@ -120,7 +123,7 @@ func (e *Estimator) nextProbe(now time.Time) (Probe, time.Time) {
 		id = 1
 	}
 	*p = prober{
-		need: p.need, all: p.all, next: p.next, wait: p.wait, climbing: p.climbing, knock: knock, path: p.path,
+		need: p.need, all: p.all, next: p.next, wait: p.wait, climbing: p.climbing, knock: knock, path: p.path, lossy: p.lossy,
 		id: id, active: true, asked: at, rate: rate, bytes: max(rate.Bytes(length), probeBytes),
 	}
 	return Probe{Rate: rate, Bytes: p.bytes, ID: id}, now.Add(probeLost)
@@ -157,6 +160,8 @@ func (p *prober) fail(at time.Duration, counted bool) {
 		longest := probeWaitMax
 		if p.path != 0 {
 			longest = rivalWait
+		} else if p.lossy {
+			longest = probeWaitLossy
 		}
 		p.wait = min(max(2*p.wait, probeWait), longest)
 	}
@@ -166,7 +171,7 @@ func (p *prober) fail(at time.Duration, counted bool) {
 // result judges a probe once all of it has arrived, or should have, on a path that loses loss of the media. The rate is what the
 // path is proven to carry; 0 is none.
 // Beside a rival, ours is what arrives usually; 0 is no rival.
-func (p *prober) result(at, rtt time.Duration, loss float64, ours unit.Bitrate) (rate unit.Bitrate, done bool) {
+func (p *prober) result(at, rtt time.Duration, loss, inherent float64, ours unit.Bitrate) (rate unit.Bitrate, done bool) {
 	switch {
 	case !p.active || p.got == 0:
 		return 0, false
@@ -176,13 +181,15 @@ func (p *prober) result(at, rtt time.Duration, loss float64, ours unit.Bitrate) 
 		return 0, false
 	}
 	p.active = false
+	p.lossy = float64(p.got) < float64(p.count)*(1-inherent)-1
 	took, arrived := time.Duration(p.sentLast-p.sentFirst), time.Duration(p.arrivedLast-p.arrivedFirst)
 	if p.got < 4 || float64(p.got) < float64(p.count)*(1-probeLoss-loss) || took <= 0 || arrived <= 0 {
 		p.fail(at, true)
 		return 0, true
 	}
 	sent := unit.RateOf(p.sentBytes-p.sentTail, took)
-	got := min(sent, unit.Bitrate(float64(sent)*took.Seconds()/arrived.Seconds()))
+	whole := min(1, float64(p.got)/(float64(p.count)*(1-inherent))) // what overflowed a short queue did not arrive
+	got := min(sent, unit.Bitrate(float64(sent)*took.Seconds()/arrived.Seconds()*whole))
 	if ours == 0 {
 		p.path = 0
 	} else {
