@@ -17,6 +17,7 @@ type network struct {
 	path func(from, to netip.AddrPort) path // fixed when a flow sends first
 
 	mu    sync.Mutex
+	isCut bool // nothing arrives
 	ports map[netip.AddrPort]*port
 	flows map[[2]netip.AddrPort]*flow
 	queue deliveries
@@ -111,6 +112,13 @@ func (n *network) close() {
 	n.ended.Wait()
 }
 
+// cut stops or restores all flows.
+func (n *network) cut(is bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.isCut = is
+}
+
 func (n *network) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -140,7 +148,7 @@ func (n *network) send(from, to netip.AddrPort, data []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	target := n.ports[to]
-	if target == nil {
+	if target == nil || n.isCut {
 		return
 	}
 	key := [2]netip.AddrPort{from, to}

@@ -110,7 +110,7 @@ func (p *pair) drain(refuse error) {
 }
 
 // moving runs a call of two that see and hear each other.
-func moving(t *testing.T, run func(nodes *pair, people [2]*client.Participant)) {
+func moving(t *testing.T, run func(c *call, nodes *pair, people [2]*client.Participant)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newNetworkOf(t, 0)
 		nodes := newPair(c)
@@ -122,14 +122,14 @@ func moving(t *testing.T, run func(nodes *pair, people [2]*client.Participant)) 
 			want(t, p, 720, people[1-i])
 		}
 		advance(3 * time.Second)
-		run(nodes, people)
+		run(c, nodes, people)
 	})
 }
 
 // TestMedia_followsTheRoom: a room that is moved to another node, and back, goes on there by itself, with the wishes, mute states and
 // counters of before.
 func TestMedia_followsTheRoom(t *testing.T) {
-	moving(t, func(nodes *pair, people [2]*client.Participant) {
+	moving(t, func(_ *call, nodes *pair, people [2]*client.Participant) {
 		if err := people[0].Mute(t.Context(), protocol.SourceMic, true); err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestMedia_followsTheRoom(t *testing.T) {
 
 // TestMedia_triesAgainForAWhile: who finds no place at once tries again, later and later, each at a time of its own; and not for ever.
 func TestMedia_triesAgainForAWhile(t *testing.T) {
-	moving(t, func(nodes *pair, people [2]*client.Participant) {
+	moving(t, func(_ *call, nodes *pair, people [2]*client.Participant) {
 		nodes.drain(sfu.ErrOverloaded)
 		advance(4 * time.Second)
 		if n := len(nodes.joins); n < 6 || n > 14 {
@@ -221,7 +221,7 @@ const mediaStable = 10 * time.Second
 
 // TestMedia_endsWhereItCannotBe: a refusal that would be the same again ends the participation.
 func TestMedia_endsWhereItCannotBe(t *testing.T) {
-	moving(t, func(nodes *pair, people [2]*client.Participant) {
+	moving(t, func(_ *call, nodes *pair, people [2]*client.Participant) {
 		nodes.drain(sfu.ErrRoomFull)
 		advance(time.Second)
 		for _, p := range people {
@@ -232,6 +232,26 @@ func TestMedia_endsWhereItCannotBe(t *testing.T) {
 		}
 		if len(nodes.joins) != 2 {
 			t.Errorf("%d joins", len(nodes.joins))
+		}
+	})
+}
+
+// TestMedia_comesBackAfterAnOutage: a path that was gone for longer than media sessions live is there again.
+func TestMedia_comesBackAfterAnOutage(t *testing.T) {
+	moving(t, func(c *call, nodes *pair, people [2]*client.Participant) {
+		c.network.cut(true)
+		advance(25 * time.Second)
+		if n := nodes.node().Stats().Peers; n > 2 {
+			t.Errorf("%d sessions of two", n)
+		}
+		c.network.cut(false)
+		advance(12 * time.Second)
+		for i, p := range people {
+			before := track(p, people[1-i], protocol.SourceMic).Decoded
+			advance(time.Second)
+			if n := track(p, people[1-i], protocol.SourceMic).Decoded; n < before+45 {
+				t.Errorf("%d frames heard; %v", n-before, p.Err())
+			}
 		}
 	})
 }
