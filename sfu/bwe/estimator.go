@@ -216,7 +216,7 @@ func (e *Estimator) judge(at time.Duration) {
 		e.loss.rate = max(arrives, e.cfg.Min)
 		e.proven = min(e.proven, e.loss.rate)
 	}
-	if rate, done := e.probe.result(at, e.est.RTT, e.loss.ratio, e.loss.inherent, e.rivalled()); done && rate > 0 {
+	if rate, done := e.probe.result(at, e.est.RTT, e.loss.ratio, e.rivalled()); done && rate > 0 {
 		e.rate, e.proven = max(e.rate, rate), max(e.proven, rate)
 		e.loss.rate = max(e.loss.rate, rate)
 	}

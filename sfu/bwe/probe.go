@@ -171,7 +171,7 @@ func (p *prober) fail(at time.Duration, counted bool) {
 // result judges a probe once all of it has arrived, or should have, on a path that loses loss of the media. The rate is what the
 // path is proven to carry; 0 is none.
 // Beside a rival, ours is what arrives usually; 0 is no rival.
-func (p *prober) result(at, rtt time.Duration, loss, inherent float64, ours unit.Bitrate) (rate unit.Bitrate, done bool) {
+func (p *prober) result(at, rtt time.Duration, loss float64, ours unit.Bitrate) (rate unit.Bitrate, done bool) {
 	switch {
 	case !p.active || p.got == 0:
 		return 0, false
@@ -181,14 +181,14 @@ func (p *prober) result(at, rtt time.Duration, loss, inherent float64, ours unit
 		return 0, false
 	}
 	p.active = false
-	p.lossy = float64(p.got) < float64(p.count)*(1-inherent)-1
+	p.lossy = float64(p.got) < float64(p.count)*(1-loss)-1
 	took, arrived := time.Duration(p.sentLast-p.sentFirst), time.Duration(p.arrivedLast-p.arrivedFirst)
 	if p.got < 4 || float64(p.got) < float64(p.count)*(1-probeLoss-loss) || took <= 0 || arrived <= 0 {
 		p.fail(at, true)
 		return 0, true
 	}
 	sent := unit.RateOf(p.sentBytes-p.sentTail, took)
-	whole := min(1, float64(p.got)/(float64(p.count)*(1-inherent))) // what overflowed a short queue did not arrive
+	whole := min(1, float64(p.got)/(float64(p.count)*(1-loss))) // what overflowed a short queue did not arrive
 	got := min(sent, unit.Bitrate(float64(sent)*took.Seconds()/arrived.Seconds()*whole))
 	if ours == 0 {
 		p.path = 0
