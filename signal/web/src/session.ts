@@ -77,8 +77,11 @@ const tellAfterMs = 400;
 const tellMediaAfterMs = 1500;
 
 // A peer connection that replaced another one and breaks within this time is
-// not replaced again: a fresh start may find another service.
+// not replaced again: a fresh start may find another service. One that still
+// works is to move, and may have to soon again, where services are updated one
+// after the other; but not for ever.
 const mediaStableMs = 10_000;
+const maxMoves = 4;
 
 // How often a new media session is asked what it brings.
 const followEveryMs = 50;
@@ -118,6 +121,8 @@ export class Session {
   /** The offer of a new peer connection is out: what "slots" says until its answer is of the former one. */
   private mediaPending = false;
   private mediaReplacedAt = -Infinity;
+  /** Replacements of which each came soon after the one before. */
+  private inARow = 0;
   /** How often media was replaced; the worker's names for the m-lines of a new peer connection begin with it. */
   private replaced = 0;
   private former: Former | null = null;
@@ -508,7 +513,8 @@ export class Session {
   private replaceMedia(code: string): void {
     if (this.over) return;
     const now = performance.now();
-    if (!this.joined || now - this.mediaReplacedAt < mediaStableMs) {
+    this.inARow = now - this.mediaReplacedAt < mediaStableMs ? this.inARow + 1 : 1;
+    if (!this.joined || this.inARow > (this.media.isConnected ? maxMoves : 1)) {
       this.end(failureOf(code));
       return;
     }
