@@ -544,17 +544,24 @@ func TestGet_slow(t *testing.T) {
 				go c.read(client)
 				time.Sleep(c.cut - time.Second)
 				synctest.Wait()
-				if s.requests != 1 {
+				if running(s) != 1 {
 					t.Fatal("cut too early")
 				}
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				if s.requests != 0 || s.Stats().Requests[brokenOff] != 1 {
-					t.Errorf("%d requests, stats %+v", s.requests, s.Stats())
+				if running(s) != 0 || s.Stats().Requests[brokenOff] != 1 {
+					t.Errorf("%d requests, stats %+v", running(s), s.Stats())
 				}
 			})
 		})
 	}
+}
+
+// running returns how many requests are under way.
+func running(s *Store) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
 }
 
 func FuzzPath(f *testing.F) {
