@@ -65,6 +65,13 @@ func TestProcesses_restartInACommitStorm(t *testing.T) {
 	s.ready()
 	up := time.Now()
 	attempts.Wait()
+	defer func() {
+		for i, p := range people {
+			if m := p.Membership(); t.Failed() {
+				t.Logf("participant %d: state %v, epoch %d, %d members, authenticator %x, %v", i, m.State, m.Epoch, len(m.Members), m.Authenticator[:min(4, len(m.Authenticator))], p.Err())
+			}
+		}
+	}()
 	until(t, "eight are in one group again", func() bool {
 		mu.Lock()
 		defer mu.Unlock()

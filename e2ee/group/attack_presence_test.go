@@ -131,6 +131,27 @@ func TestGroup_missedAdmissionOfSomebodyGone(t *testing.T) {
 	}
 }
 
+// A restart of the service in the middle of an admission: the commit is posted
+// again, by its author or for those who missed it, and the one whom it adds does
+// not come back. All who are there follow it, or nobody.
+func TestGroup_admissionOverARestart(t *testing.T) {
+	for seed := range uint64(40) / fewer {
+		w := newWorld(t, seed)
+		all := w.room(4)
+		guest := w.join("guest")
+		w.run(time.Duration(w.rng.IntN(150)) * time.Millisecond)
+		guest.crash()
+		w.service.restart()
+		w.run(6 * time.Second)
+		for _, c := range all {
+			if slices.Contains(c.notices, NoticeInvalidCommit) || c.g.stats.CommitsRefused > 0 {
+				t.Errorf("seed %d, %s: %d commits refused, notices %d", seed, c.name, c.g.stats.CommitsRefused, c.notices)
+			}
+		}
+		w.settle(25*time.Second, all...)
+	}
+}
+
 // A committer judges its own commit where it stands in the order: whom it
 // removes may have come back before, and then everybody else refuses it.
 func TestGroup_ownCommitIsJudgedInItsPlace(t *testing.T) {

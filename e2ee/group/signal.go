@@ -41,6 +41,8 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 			return err
 		}
 		g.unsettled, g.unsettledAt = at == nil, now
+		// Commits of before are posted again, and who went with the service is not seen to leave.
+		g.missed = g.at.Slot + 2
 		g.newcomers = nil // they ask again, if they still have to
 		if g.founding != nil {
 			g.founding.sent = false
@@ -54,7 +56,7 @@ func (g *Group) Resumed(now time.Time, peers []link.ConnID, at *Position, lost b
 			g.founding.sent = false // it was lost with the connection
 		}
 		if at != nil && g.grouped && at.Group == g.at.Group {
-			g.missed = at.Slot // what comes until then was made while others were in the room
+			g.missed = at.Slot + 1 // what comes until then, and what is made just then, may be of people who have left
 		}
 		switch {
 		case at == nil && g.unsettled: // it may still be
