@@ -152,10 +152,11 @@ func dropNames(s Stats) map[string]uint64 {
 
 // network is where clients and servers live: the loopback or a simulated one.
 type network struct {
-	server Bind
-	client func() *webrtc.SettingEngine
-	router *vnet.Router
-	stop   func()
+	listener net.Listener // of loopback: the same port by TCP
+	server   Bind
+	client   func() *webrtc.SettingEngine
+	router   *vnet.Router
+	stop     func()
 }
 
 const virtualServer = "10.0.0.1"
@@ -204,12 +205,26 @@ func virtual(t testing.TB) *network {
 
 func loopback(t testing.TB) *network {
 	t.Helper()
-	bind, err := NewUDPBind(listenLoopback(t, "udp4", "127.0.0.1"), OffloadAuto)
+	conn := listenLoopback(t, "udp4", "127.0.0.1")
+	l, err := net.Listen("tcp4", conn.LocalAddr().String())
+	for range 20 {
+		if err == nil {
+			break
+		}
+		_ = conn.Close() // somebody else has the TCP port of that number
+		conn = listenLoopback(t, "udp4", "127.0.0.1")
+		l, err = net.Listen("tcp4", conn.LocalAddr().String())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	bind, err := NewUDPBind(conn, OffloadAuto)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &network{
-		server: bind,
+		server: bind, listener: l,
 		client: func() *webrtc.SettingEngine {
 			se := &webrtc.SettingEngine{}
 			se.SetIncludeLoopbackCandidate(true)

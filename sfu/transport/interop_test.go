@@ -2,7 +2,6 @@ package transport
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -116,11 +115,7 @@ func TestInterop_loopback(t *testing.T) {
 			s := newShard(t, n.server, Limits{})
 			se := n.client()
 			if tcp {
-				l, err := net.Listen("tcp4", s.bind.LocalAddr().String())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := s.e.ServeTCP(l); err != nil {
+				if err := s.e.ServeTCP(n.listener); err != nil {
 					t.Fatal(err)
 				}
 				se.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4, webrtc.NetworkTypeUDP4})

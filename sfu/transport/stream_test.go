@@ -308,10 +308,7 @@ func TestStream_leaksNothing(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	n := loopback(t)
 	s := newShard(t, n.server, Limits{})
-	l, err := net.Listen("tcp4", s.bind.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := n.listener
 	if err := s.e.ServeTCP(l); err != nil {
 		t.Fatal(err)
 	}
