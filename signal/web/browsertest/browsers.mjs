@@ -4,6 +4,9 @@
 //   await p.run(fn, arg)      evaluates fn(arg) in the page and returns its JSON value
 //   await p.until(fn, arg, what, ms)   polls fn(arg) in the page until it is truthy, and returns it
 //
+// The deadline of until is for a busy machine: what comes late is not wrong. One that passes tells what all open pages
+// know of their calls.
+//
 // Every page collects console errors, CSP reports and requests that left the page's origin: tests look at p.complaints.
 
 import { mkdtemp, rm } from "node:fs/promises";
@@ -34,6 +37,10 @@ const firefoxPrefs = {
   "app.normandy.enabled": false,
   "browser.safebrowsing.update.enabled": false,
 };
+
+const deadlineMs = 60_000;
+
+const openPages = new Set(); // of all browsers
 
 /** program finds where a browser is installed. */
 export function program(name) {
@@ -86,6 +93,40 @@ async function launchFirefox(viewport) {
   };
 }
 
+/** callState is what a page knows of its call: no secret, and no names but those that a test gave. It runs in the page. */
+async function callState() {
+  const call = window.__sotto;
+  const short = (connId) => connId.slice(0, 6);
+  const seen = {
+    age_s: Math.round(performance.now() / 1000),
+    phase: document.querySelector(".room")?.dataset.phase ?? document.querySelector("h1")?.textContent,
+    problems: [...document.querySelectorAll("[data-problem]")].map((e) => e.dataset.problem),
+  };
+  if (!call?.connId()) return seen;
+  const { state, epoch, members, knocks } = call.group;
+  const media = (await call.stats()).filter((s) => /^(in|out)bound-rtp$/.test(s.type) && (s.packetsReceived ?? s.packetsSent) > 0);
+  return {
+    ...seen, self: short(call.connId()), media: call.connectionState(), sessions: call.sessions,
+    group: { state, epoch, members: members.map((m) => `${short(m.connId)} ${m.name}`), knocks: knocks.length, notices: call.notices },
+    peers: call.peers().map((p) => `${short(p.connId)} ${p.name}: ${p.state}, ${p.tracks.map((t) => (t.muted ? `(${t.source})` : t.source)).join(" ")}`),
+    tiles: call.tiles().map((t) => `${short(t.connId)} ${t.source}: ${t.videoHeight} lines${t.hasPicture ? ", picture" : ""}${t.live ? ", live" : ""}`),
+    slots: call.slots().filter((s) => s.connId).map((s) => `${s.mid}: ${short(s.connId)} ${s.source} ${s.paused}`),
+    received: media.filter((s) => s.type === "inbound-rtp").map((s) => `${s.mid}: ${s.packetsReceived} packets, ${s.framesDecoded ?? "no"} frames`),
+    sent: media.filter((s) => s.type === "outbound-rtp").map((s) => `${s.kind} ${s.rid ?? ""}: ${s.packetsSent} packets, ${s.framesEncoded ?? "no"} frames`),
+    worker: call.workerStats, errors: call.errors,
+  };
+}
+
+/** callStates tells what all open pages know of their calls, a line for each. */
+async function callStates() {
+  const lines = [...openPages].map(async ({ browser, page }) => {
+    const silence = new Promise((_, reject) => setTimeout(reject, 5000, new Error("no answer")).unref());
+    const state = await Promise.race([page.evaluate(callState), silence]).catch((e) => ({ error: e.message }));
+    return `  ${browser}: ${JSON.stringify(state)}`;
+  });
+  return (await Promise.all(lines)).join("\n");
+}
+
 async function wrap(browser, page, url, screenshot) {
   const origin = new URL(url).origin;
   const complaints = [];
@@ -102,7 +143,7 @@ async function wrap(browser, page, url, screenshot) {
   const p = {
     browser, page, complaints, screenshot,
     run: (fn, arg) => page.evaluate(fn, arg),
-    async until(fn, arg, what, ms = 20_000) {
+    async until(fn, arg, what, ms = deadlineMs) {
       const end = Date.now() + ms;
       for (;;) {
         let last;
@@ -112,13 +153,15 @@ async function wrap(browser, page, url, screenshot) {
           if (Date.now() > end) throw e;
         }
         if (last) return last;
-        if (Date.now() > end) throw new Error(`${browser}: ${what} did not come true within ${ms} ms`);
+        if (Date.now() > end) throw new Error(`${browser}: ${what} did not come true within ${ms} ms\n${await callStates()}`);
         await new Promise((r) => setTimeout(r, 100));
       }
     },
     async goto(to) { await page.goto(to); },
     close: () => page.close(),
   };
+  openPages.add(p);
+  page.on("close", () => openPages.delete(p));
   return p;
 }
 
