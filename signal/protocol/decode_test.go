@@ -256,36 +256,38 @@ func TestDecode_errorsHoldNoContent(t *testing.T) {
 	}
 }
 
-// TestDecode_isQuick: hostile messages of the largest size take less than
-// 10 ms each. The best of some runs counts: other work on the machine may
-// stretch any single one.
-func TestDecode_isQuick(t *testing.T) {
-	fill := func(s string) string { return strings.Repeat(s, MaxNegotiation/len(s)) }
-	for name, text := range map[string]string{
-		"depth":       `{"type":"offer","x":` + fill("["),
-		"objects":     `{"type":"offer","x":` + fill(`{"a":`),
-		"members":     `{"type":"offer"` + fill(`,"aaaaaaaa":1`),
-		"values":      `{"type":"offer","x":[` + fill("1,"),
-		"empty lists": `{"type":"offer","x":[` + fill("[],"),
-		"escapes":     `{"type":"offer","x":"` + fill(`\ud83d\ude00`) + `"}`,
-		"numbers":     `{"type":"offer","x":[` + fill("1e-300,"),
-		"digits":      `{"type":"offer","x":` + fill("9"),
-		"spaces":      fill(" "),
-		"SDP":         `{"type":"offer","id":1,"tracks":[],"sdp":"` + strings.Repeat(`\u0041`, (MaxNegotiation-100)/6) + `"}`,
-	} {
-		text := []byte(text)
-		if len(text) > MaxNegotiation {
-			text = text[:MaxNegotiation]
-		}
+// TestDecode_costsByLength: what hostile messages cost grows with their length and no faster, so that the limit of the length is
+// a limit of the cost. The best of some runs counts: other work on the machine may stretch any single one.
+func TestDecode_costsByLength(t *testing.T) {
+	const part = 8 // a cost by the square of the length would be 64 times as high
+	cost := func(text string) time.Duration {
 		best := time.Hour
 		for range 5 {
 			start := time.Now()
-			_, _ = DecodeClient(text)
+			_, _ = DecodeClient([]byte(text))
 			best = min(best, time.Since(start))
 		}
-		t.Logf("%s: %v", name, best)
-		if best > slowdown*10*time.Millisecond {
-			t.Errorf("%s: %v", name, best)
+		return best
+	}
+	for name, text := range map[string]struct{ begin, repeated string }{
+		"depth":       {`{"type":"offer","x":`, "["},
+		"objects":     {`{"type":"offer","x":`, `{"a":`},
+		"members":     {`{"type":"offer"`, `,"aaaaaaaa":1`},
+		"values":      {`{"type":"offer","x":[`, "1,"},
+		"empty lists": {`{"type":"offer","x":[`, "[],"},
+		"escapes":     {`{"type":"offer","x":"`, `\ud83d\ude00`},
+		"numbers":     {`{"type":"offer","x":[`, "1e-300,"},
+		"digits":      {`{"type":"offer","x":`, "9"},
+		"spaces":      {"", " "},
+		"SDP":         {`{"type":"offer","id":1,"tracks":[],"sdp":"`, `\u0041`},
+	} {
+		hostile := func(size int) string {
+			return text.begin + strings.Repeat(text.repeated, (size-100)/len(text.repeated)) + `"}`
+		}
+		short, long := cost(hostile(MaxNegotiation/part)), cost(hostile(MaxNegotiation))
+		t.Logf("%s: %v, %v", name, short, long)
+		if long > 3*part*short+2*time.Millisecond {
+			t.Errorf("%s: %v for %d bytes, %v for %d", name, short, MaxNegotiation/part, long, MaxNegotiation)
 		}
 	}
 }

@@ -1,6 +1,0 @@
-//go:build race
-
-package protocol
-
-// slowdown is what the race detector costs, generously.
-const slowdown = 20
