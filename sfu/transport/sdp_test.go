@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pion/sdp/v3"
 
@@ -75,15 +74,11 @@ func mustAnswer(t testing.TB, o *Offer) (*Answer, *sdp.SessionDescription) {
 func TestParseOffer_takesEveryStoredOffer(t *testing.T) {
 	for name, b := range corpus(t) {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
 			o, err := ParseOffer(b)
 			if err != nil {
 				t.Fatal(err)
 			}
 			a, s := mustAnswer(t, o)
-			if d := time.Since(start); d > 50*time.Millisecond {
-				t.Errorf("took %v", d)
-			}
 			checkAnswer(t, b, a, s)
 		})
 	}
