@@ -11,9 +11,8 @@ import (
 func feed(m *meter, now time.Time, d time.Duration, frames, size int) time.Time {
 	end := now.Add(d)
 	for ; now.Before(end); now = now.Add(time.Second / time.Duration(frames)) {
-		ts := m.ts + 1
-		m.add(now, ts, size/2)
-		m.add(now, ts, size/2)
+		m.add(now, true, size/2)
+		m.add(now, false, size/2)
 	}
 	return end
 }
@@ -64,5 +63,62 @@ func TestMeter_pauseIsNoStall(t *testing.T) {
 	feed(&m, now, 2*time.Second, 20, 2500)
 	if !near(m.rate(0), 400*unit.Kbps) || !near(m.full(0), 400*unit.Kbps) {
 		t.Errorf("%v, in full %v, want 400 kbit/s", m.rate(0), m.full(0))
+	}
+}
+
+// A publisher behind a lossy path that also changes the order: its packets come again late, by RTX, and others overtake them. What is
+// measured is what it sends.
+func TestMeter_lateAndReorderedPacketsAreNoFrames(t *testing.T) {
+	for seed := range uint64(3) {
+		w := newWorld(t, 180+seed)
+		p := w.publish(1, 3)
+		p.loss, p.reorder = 0.05, 0.1
+		s := w.subscribe(2, 1, 0)
+		s.want(1, 720) // the top layer is repaired
+		for range 20 {
+			w.run(500 * time.Millisecond)
+			for i, st := range w.room.find(1).tracks[SourceCamera].streams {
+				if m := &st.rate; m.windows == 2 && (m.most > 31.5 || m.mean().frames > 32) {
+					t.Errorf("layer %d after %v: %.1f frames/s, at most %.1f, 30 are sent", i, w.now.Sub(epoch), m.mean().frames, m.most)
+				}
+			}
+		}
+		if p.nacks < 50 {
+			t.Errorf("only %d packets were asked for", p.nacks)
+		}
+		top := &w.room.find(1).tracks[SourceCamera].streams[2].rate
+		if full, sent := top.full(0), top.rate(0); float64(full) > 1.05*float64(sent) || top.mean().frames < 28 {
+			t.Errorf("the top layer sends %v with %.1f frames/s and is said to cost %v", sent, top.mean().frames, full)
+		}
+	}
+}
+
+// Time stamps mean nothing to the meter: it goes on where they jump far back.
+func TestMeter_countsOnAfterAJumpOfTimeStamps(t *testing.T) {
+	w := newWorld(t, 184)
+	p := w.publish(1, 1)
+	w.subscribe(2, 1, 0).want(1, 720)
+	for _, jump := range []uint32{0, 1 << 31, 3 << 30, 1<<32 - 90_000} {
+		p.layers[0].ts += jump
+		w.run(3 * time.Second)
+		if m := &w.room.find(1).tracks[SourceCamera].streams[0].rate; m.mean().frames < 28 || m.most > 31.5 {
+			t.Errorf("after a jump by %d: %.1f frames/s, at most %.1f", jump, m.mean().frames, m.most)
+		}
+	}
+}
+
+// A picture counts once for each rung that shows a part of it, whichever parts that are.
+func TestMeter_countsPicturesOfSpatialLayers(t *testing.T) {
+	_, c := bareCall(t, 98, 1)
+	c.run(120)
+	st := c.p.w.room.find(1).tracks[SourceCamera].streams[0]
+	all := st.rate.mean().frames
+	if all < 20 || all > 35 {
+		t.Errorf("%.1f pictures/s of the stream", all)
+	}
+	for rung := range 3 {
+		if got := st.spatial.rates[rung].mean().frames; got < all*0.9 || got > all*1.1 {
+			t.Errorf("%.1f pictures/s of rung %d, %.1f of the stream", got, rung, all)
+		}
 	}
 }

@@ -78,7 +78,7 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		out.Events = append(out.Events, TrackStarted{pub.id, t.source})
 	}
 	s.temporal.note(p.TID, len(p.Raw))
-	rolled := s.rate.add(now, p.TS, len(p.Raw))
+	rolled := s.rate.add(now, p.Start && p.SID == 0, len(p.Raw))
 	relayered := s.spatial.note(now, &s.desc, p)
 	if rolled && s.temporal.roll() {
 		r.layersChanged(now, t, out)

@@ -26,7 +26,7 @@ func (s *spatial) note(now time.Time, d *packet.Descriptor, p *packet.Packet) (c
 	if s.layers > 1 {
 		for rung := p.SID; int(rung) < s.layers; rung++ {
 			if p.Skips>>rung&1 == 0 {
-				s.rates[rung].add(now, p.TS, len(p.Raw))
+				s.rates[rung].add(now, p.Start && p.SID == rung, len(p.Raw))
 			}
 		}
 	}

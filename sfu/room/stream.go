@@ -78,7 +78,6 @@ type meter struct {
 	since     time.Time
 	bytes     int
 	frames    int
-	ts        uint32 // of the newest packet
 	now, then sample
 	windows   uint8
 	most      float64 // frames a second, forgotten slowly
@@ -97,10 +96,10 @@ const (
 	fewerFrames = 1.0 / 32
 )
 
-// add counts a packet of the frame of time stamp ts and reports whether a window ended with it.
-func (m *meter) add(now time.Time, ts uint32, n int) (rolled bool) {
-	if ts != m.ts {
-		m.ts = ts
+// add counts a packet of n bytes and reports whether a window ended with it. first tells the one packet of each frame that counts the
+// frame, however late it comes and whatever comes before it.
+func (m *meter) add(now time.Time, first bool, n int) (rolled bool) {
+	if first {
 		m.frames++
 	}
 	m.bytes += n
