@@ -12,6 +12,7 @@ import { People, type Contact } from "./people.ts";
 import type { Transformer } from "./pipeline.ts";
 import { cleanName } from "./profile.ts";
 import { ReceiveStream, type ReceiveContext, type ReceiveKey } from "./receive.ts";
+import { takeLock } from "./room_lock.ts";
 import { RoomMemory } from "./rooms.ts";
 import { SendStream, type SendContext, type SendKey } from "./send.ts";
 import { contexts } from "./sframe.ts";
@@ -20,7 +21,7 @@ import { FrameHashes } from "./testhooks.ts";
 
 const statsEveryMs = 2000;
 const beatEveryMs = 1000;
-/** How long a tab that is going away may keep its room's lock, and how long it takes to get one that is free. */
+/** How long a tab that is going away may keep its room's lock, and the least time to ask for it. */
 const lockWaitMs = 150;
 const lockGrantMs = 30;
 /** Messages that may wait for WebCrypto; a service that sends more loses them. */
@@ -289,23 +290,14 @@ export class Engine implements SendContext, ReceiveContext, ParticipationContext
   private async identityFor(session: Session, roomId: string): Promise<Identity> {
     const { identity } = this.profile!;
     const { locks } = this.surroundings;
-    if (!identity.persistent || !locks || (await this.lock(locks, session, roomId))) return identity;
+    if (!identity.persistent || !locks) return identity;
+    const unlock = await takeLock(locks, `sotto ${roomId}`, Math.max(lockGrantMs, session.since + lockWaitMs - this.now()));
+    if (unlock && this.session === session) session.unlock = unlock;
+    else unlock?.(); // it ended meanwhile
+    if (unlock) return identity;
     const other = await Identity.throwaway();
     this.post({ type: "identity", fingerprint: shown(other.fingerprint), persistent: false });
     return other;
-  }
-
-  /** Takes the room's lock until the session ends; false: another tab keeps it. */
-  private lock(locks: LockManager, session: Session, roomId: string): Promise<boolean> {
-    return new Promise((resolve) => {
-      const held = new Promise<void>((unlock) => (session.unlock = unlock));
-      locks
-        .request(`sotto ${roomId}`, { signal: AbortSignal.timeout(Math.max(lockGrantMs, session.since + lockWaitMs - this.now())) }, () => {
-          resolve(true);
-          return held;
-        })
-        .catch(() => resolve(false));
-    });
   }
 
   /** The newest link, with the proof that this connection may register it. */

@@ -3,29 +3,38 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { takeLock } from "../src/room_lock.ts";
 import { memoryStorage } from "../src/storage.ts";
 import { Participant, until, World } from "./fixtures.ts";
 
-/** One browser's Web Locks. */
-function lockManager(): LockManager {
-  const held = new Map<string, Promise<unknown>>();
-  const request = async (name: string, options: { signal: AbortSignal }, task: () => Promise<unknown>): Promise<unknown> => {
-    const aborted = new Promise<never>((_, reject) => options.signal.addEventListener("abort", () => reject(new DOMException("", "AbortError"))));
-    aborted.catch(() => undefined);
-    const alive = setTimeout(() => undefined, 10_000); // the timer behind the signal does not keep the process
-    while (held.has(name)) await Promise.race([held.get(name), aborted]).finally(() => clearTimeout(alive));
-    clearTimeout(alive);
-    const running = task();
-    held.set(name, running);
-    await running;
-    return held.delete(name);
-  };
-  return { request } as unknown as LockManager;
+/** One browser's Web Locks. The browser may not answer. */
+class Locks {
+  silent = false;
+  private readonly held = new Set<string>();
+
+  readonly manager = { request: this.request.bind(this) } as unknown as LockManager;
+
+  has(name: string): boolean {
+    return this.held.has(name);
+  }
+
+  async request(name: string, options: { ifAvailable?: boolean }, task: (lock: object | null) => unknown): Promise<unknown> {
+    assert.ok(options.ifAvailable, "a request that waits may never be answered");
+    if (this.silent) return new Promise(() => undefined);
+    await Promise.resolve();
+    if (this.held.has(name)) return task(null);
+    this.held.add(name);
+    try {
+      return await task({ name });
+    } finally {
+      this.held.delete(name);
+    }
+  }
 }
 
 test("a second tab in the same room takes part under a key of its own, and a later one under the kept key again", async () => {
   const world = new World();
-  const [storage, locks] = [memoryStorage(), lockManager()];
+  const [storage, locks] = [memoryStorage(), new Locks().manager];
   const enter = async (): Promise<Participant> => {
     const p = await world.participant("Alice", storage, locks);
     await world.enter(p);
@@ -46,6 +55,28 @@ test("a second tab in the same room takes part under a key of its own, and a lat
   await world.until(() => second.membership().members.length === 1);
   const third = await enter();
   assert.equal(third.last("identity").fingerprint, kept.fingerprint);
+});
+
+test("a browser that does not answer for a lock keeps nobody out", async (t) => {
+  const locks = new Locks();
+  locks.silent = true;
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const answer = takeLock(locks.manager, "room", 150);
+  t.mock.timers.tick(3000);
+  assert.equal(await answer, null);
+});
+
+test("a lock is waited for, and given back by who has left before it came", async () => {
+  const locks = new Locks();
+  const release = await takeLock(locks.manager, "room", 0);
+  assert.ok(release);
+  assert.equal(await takeLock(locks.manager, "room", 0), null);
+  const second = takeLock(locks.manager, "room", 10_000);
+  setTimeout(release, 5);
+  const releaseSecond = await second;
+  assert.ok(releaseSecond, "the tab before has gone");
+  releaseSecond();
+  await until(() => !locks.has("room"));
 });
 
 test("a newcomer knocks, is refused by one and let in by another", async () => {

@@ -70,6 +70,9 @@ const sources: readonly Source[] = ["mic", "camera", "screen", "screen_audio"];
 // From the first packet to being in the room.
 const joinTimeoutMs = 12_000;
 
+// From there to the worker's first word of the group. Else it hangs, and another may not.
+const enterTimeoutMs = 20_000;
+
 // A break that is over by then is not worth a word.
 const tellAfterMs = 400;
 
@@ -131,6 +134,7 @@ export class Session {
   /** The person is to be told when media is there. */
   private tellLive = true;
   private readonly joinTimer: number;
+  private enterTimer: number | undefined;
   private tellTimer: number | undefined;
   private readonly unsubscribe: (() => void)[];
   private signed: ((linkSig: string) => void) | null = null;
@@ -233,6 +237,7 @@ export class Session {
     if (this.over) return;
     this.over = true;
     clearTimeout(this.joinTimer);
+    clearTimeout(this.enterTimer);
     clearTimeout(this.tellTimer);
     clearTimeout(this.seeTimer);
     this.resumption.done();
@@ -322,6 +327,7 @@ export class Session {
         if (this.roster.setState(m.connId, m.state)) this.events.people({ changed: true });
         break;
       case "membership":
+        clearTimeout(this.enterTimer);
         if (m.state === "member") this.seeSoon();
         if (this.roster.setGroup(m.members)) this.events.people({ changed: true });
         break;
@@ -356,6 +362,7 @@ export class Session {
     this.worker.post({ type: "welcome", peers: welcome.peers.map((p) => p.connId), group: welcome.group });
     this.events.people(this.roster.apply(welcome));
     clearTimeout(this.joinTimer);
+    this.enterTimer = setTimeout(() => this.end({ problem: problem("out_of_sync"), retry: true }), enterTimeoutMs);
     await this.startMedia();
     if (this.over) return;
     this.hearing = new SpeakerWatch(
