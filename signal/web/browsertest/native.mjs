@@ -43,7 +43,7 @@ export class Native {
   }
 
   /** until waits until what() is true. */
-  async until(what, why, ms = 15_000) {
+  async until(what, why, ms = 60_000) {
     const end = Date.now() + ms;
     while (Date.now() < end) {
       const value = what(this);

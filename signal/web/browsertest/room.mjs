@@ -1,11 +1,15 @@
 // What the tests ask of a page in a room. Functions given to page.run go to the browser as text: they see only their argument.
 
+import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { roomLink } from "./link.mjs";
 
 // `task screenshots` writes them into the repository, where the documentation shows them; a test run does not.
 const screenshots = process.env.SOTTO_SCREENSHOTS ?? new URL("../../../bin/screenshots", import.meta.url).pathname;
+
+/** Who leaves is gone within this time; whose connection breaks without a word is kept for 20 s. */
+export const leaveMs = 15_000;
 
 /** shoot takes a picture of a page; what is seen in it comes from fake cameras. */
 export function shoot(page, name) {
@@ -34,12 +38,22 @@ export function inbound(page, mid) {
   }, mid);
 }
 
-/** waitForPicture waits until frames of mid are decoded, and again after a second, so that it is no single picture. */
-export async function waitForPicture(page, mid, ms = 20_000) {
-  await page.until(async (mid) => {
+/** waitForPicture waits until frames of mid are decoded, and more than one. */
+export function waitForPicture(page, mid) {
+  return waitForFrames(page, mid, 6, `decoded frames of mid ${mid}`);
+}
+
+/** moreFrames waits until so many more frames of mid are decoded. */
+export async function moreFrames(page, mid, count, what = `${count} more frames of mid ${mid}`) {
+  const { framesDecoded = 0 } = await inbound(page, mid);
+  return waitForFrames(page, mid, framesDecoded + count, what);
+}
+
+function waitForFrames(page, mid, least, what) {
+  return page.until(async ({ mid, least }) => {
     const all = await window.__sotto.stats();
-    return (all.find((s) => s.type === "inbound-rtp" && s.mid === mid)?.framesDecoded ?? 0) > 5;
-  }, mid, `decoded frames of mid ${mid}`, ms);
+    return (all.find((s) => s.type === "inbound-rtp" && s.mid === mid)?.framesDecoded ?? 0) >= least;
+  }, { mid, least }, what);
 }
 
 /** watchPictures notes when pictures of somebody are shown. */
@@ -55,13 +69,35 @@ export function watchPictures(page, connId) {
   }, connId);
 }
 
-/** longestGap is the longest time between two pictures since the last call, in milliseconds. */
-export function longestGap(page) {
+/** gaps are the times between two pictures since the last call, in milliseconds. */
+export function gaps(page) {
   return page.run(() => {
     const shown = window.testShown.splice(0, window.testShown.length - 1);
-    shown.push(window.testShown[0]);
-    return Math.max(...shown.slice(1).map((at, i) => at - shown[i]));
+    shown.push(...window.testShown);
+    return shown.slice(1).map((at, i) => Math.round(at - shown[i]));
   });
+}
+
+/** longestGap is the longest of these. */
+export const longestGap = async (page) => Math.max(0, ...(await gaps(page)));
+
+/** mostGap is what a picture may stand for on a machine that lets it stand for so long anyway. */
+export const mostGap = (usualMs, ms = 500) => Math.max(ms, 3 * usualMs);
+
+/**
+ * undisturbed does something with a picture until it goes on all the while, three times at most. What it returns is { fault, text },
+ * fault "" for none. After a fault the same page is watched as long without it: a machine that stops pictures by itself gives no verdict.
+ */
+export async function undisturbed(t, doIt, rest) {
+  for (let round = 0; round < 3; round++) {
+    const done = await doIt();
+    t.diagnostic(done.text);
+    if (!done.fault) return;
+    const still = await rest();
+    t.diagnostic(`without it: ${still.text}`);
+    if (still.fault) return;
+    if (round === 2) assert.fail(done.fault);
+  }
 }
 
 /** ciphers returns the SRTP cipher of each transport. */
@@ -75,6 +111,15 @@ export function hashes(page, filter) {
     const lists = window.__sotto.hashes.filter((h) => Object.entries(filter).every(([k, v]) => h[k] === v));
     return { plain: lists.flatMap((h) => h.hashes), sealed: lists.flatMap((h) => h.sealed) };
   }, filter);
+}
+
+/** eventually asks until the answer is right, for a minute at most, and returns the last one: for what no page can see by itself. */
+export async function eventually(ask, isRight) {
+  for (const end = Date.now() + 60_000; ;) {
+    const answer = await ask();
+    if (isRight(answer) || Date.now() > end) return answer;
+    await sleep(200);
+  }
 }
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -17,7 +17,7 @@ export async function startSotto(...flags) {
   child.stderr.on("data", (d) => { err += d; });
   const exited = once(child, "exit");
   const urls = await new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`sotto dev printed no URL within 15 s:\n${out}${err}`)), 15_000);
+    const timer = setTimeout(() => reject(new Error(`sotto dev printed no URL within 60 s:\n${out}${err}`)), 60_000);
     child.stdout.on("data", (d) => {
       out += d;
       const page = /(http:\/\/[\d.]+:\d+)\/?\s/.exec(out);
