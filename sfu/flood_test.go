@@ -63,7 +63,7 @@ func floods(t *testing.T, w *world) {
 		return slices.Clone(c.got["0"])
 	}
 	before := map[*client]int{bob: len(counted(bob)), carol: len(counted(carol))}
-	asked, began := requests.Load(), time.Now()
+	asked, began, frames := requests.Load(), time.Now(), alice.frames.Load()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for round := range rounds {
@@ -83,12 +83,12 @@ func floods(t *testing.T, w *world) {
 			}
 		}
 	}
-	took := time.Since(began)
+	took, sent := time.Since(began), int(alice.frames.Load()-frames)
 	for _, c := range []*client{bob, carol} {
 		c.hear("0", func(h heard) bool { return h.layer == 2 })
 		list := counted(c)[before[c]:]
-		if want := int(took/(33*time.Millisecond)) * 3 / 4; len(list) < want {
-			t.Errorf("%s got %d packets in %v", c.name, len(list), took)
+		if len(list) < sent*3/4 { // some are on their way still
+			t.Errorf("%s got %d of %d packets", c.name, len(list), sent)
 		}
 		if c == bob { // who asked for retransmissions
 			slices.SortFunc(list, func(a, b heard) int { return int(int16(a.seq - b.seq)) })

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,6 +182,7 @@ type client struct {
 	camera []*webrtc.TrackLocalStaticRTP // lowest layer first
 	mic    *webrtc.TrackLocalStaticRTP
 	tracks []Track
+	frames atomic.Int64 // of the camera, sent
 	ended  chan struct{}
 	wg     sync.WaitGroup
 
@@ -360,6 +362,7 @@ func (c *client) send() {
 				for layer, track := range c.camera {
 					_ = track.WriteRTP(frameOf(byte(layer), frame))
 				}
+				c.frames.Add(1)
 			}
 		}
 	})
