@@ -119,19 +119,24 @@ func actMiddle(t *testing.T) {
 			t.Errorf("host: %v\n%s", err, out)
 		}
 	}
-	host("answers")
-	fmt.Fprintln(control, `{"host":1,"link":"up","set":{"loss":1}}`)
-	later := time.Now().Add(2 * sampleEvery).UnixMilli()
-	for lines.Scan() {
-		var s sample
-		if err := json.Unmarshal(lines.Bytes(), &s); err != nil || s.Error != "" {
-			t.Fatalf("sample %s: %v", lines.Bytes(), err)
+	// sampled waits until the link up is as it should.
+	sampled := func(fits func(linkSample) bool) {
+		for lines.Scan() {
+			var s sample
+			if err := json.Unmarshal(lines.Bytes(), &s); err != nil || s.Error != "" {
+				t.Fatalf("sample %s: %v", lines.Bytes(), err)
+			}
+			if fits(s.Up[0]) {
+				return
+			}
 		}
-		if s.At > later {
-			break
-		}
+		t.Fatal("no more samples")
 	}
+	host("answers")
+	fmt.Fprintln(control, `{"host":1,"link":"up","set":{"loss":1,"rate_kbps":9000}}`)
+	sampled(func(s linkSample) bool { return s.RateKbps == 9000 })
 	host("silence")
+	sampled(func(s linkSample) bool { return s.Lost > 0 })
 }
 
 // actHost sends packets to the middle, one after the other.
@@ -143,7 +148,7 @@ func actHost(t *testing.T, role string) {
 	}
 	for range 5 {
 		start := time.Now()
-		_ = c.SetDeadline(start.Add(5 * time.Second))
+		_ = c.SetDeadline(start.Add(30 * time.Second))
 		if expect == "silence" {
 			_ = c.SetDeadline(start.Add(200 * time.Millisecond))
 		}
