@@ -74,10 +74,20 @@ class DatabaseStore<T> implements Store<T> {
   }
 }
 
+/** A database that is silent for so long does not answer: who joins does not wait for it. */
+const answerWithinMs = 3000;
+
 function settled<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error ?? new Error("storage"));
+    const silence = setTimeout(() => reject(new Error("storage")), answerWithinMs);
+    request.onsuccess = () => {
+      clearTimeout(silence);
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      clearTimeout(silence);
+      reject(request.error ?? new Error("storage"));
+    };
   });
 }
 

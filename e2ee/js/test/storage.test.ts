@@ -46,6 +46,13 @@ function answer(result: unknown): object {
 
 const databases = (): IDBFactory => new FakeDatabases() as unknown as IDBFactory;
 
+test("a database that does not answer is one that is not there", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const opening = openStorage({ open: () => ({}) } as unknown as IDBFactory);
+  t.mock.timers.tick(3000);
+  await assert.rejects(opening, /storage/);
+});
+
 test("values stay in the database, and the first of two that are added at once", async () => {
   const factory = databases();
   const store = (await openStorage(factory)).store<{ n: number }>("rooms");
