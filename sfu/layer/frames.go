@@ -12,7 +12,11 @@ type frame struct {
 	picNext uint16 // the same for the picture after it
 	limit   uint8  // highest temporal layer forwarded at that time
 	sid     uint8  // spatial layer shown at that time
+	limited bool   // see Out
 }
+
+// limits reports whether layers of the picture may be left out.
+func (f *frame) limits() bool { return f.limit != AllLayers || f.sid != AllLayers }
 
 // takes reports whether a packet of the picture is forwarded.
 func (f *frame) takes(p *packet.Packet) bool {
@@ -74,6 +78,7 @@ func (h *history) insert(p *packet.Packet, age uint8) *frame {
 		picNext: older.picNext, // the newer frame counts on this one even if it is left out now
 		limit:   older.limit,
 		sid:     older.sid,
+		limited: older.limited,
 	}
 	if int32(newer.out-f.out) <= 0 {
 		f.out = newer.out - 1

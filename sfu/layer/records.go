@@ -2,7 +2,7 @@ package layer
 
 import "sotto/sfu/packet"
 
-// record is what was sent under one number: 16 bytes, so that a retransmission is exactly what was sent without asking how the
+// record is what was sent under one number: 20 bytes, so that a retransmission is exactly what was sent without asking how the
 // numbers stood then.
 type record struct {
 	ext   uint32 // lower half of ExtSeq
@@ -12,10 +12,16 @@ type record struct {
 	seq   uint16
 	tl0   uint8
 	kind  uint8
+
+	limited  bool // see Out
+	sid, tid uint8
 }
 
 func (r *record) out() Out {
-	return Out{Seq: r.seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0, Marker: r.kind&recordMarker != 0}
+	return Out{
+		Seq: r.seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0, Marker: r.kind&recordMarker != 0,
+		Limited: r.limited, SID: r.sid, TID: r.tid,
+	}
 }
 
 // Kinds of a record; from recordRung0 on the rung is counted. The marker bit is kept beside it.

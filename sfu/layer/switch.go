@@ -34,6 +34,10 @@ type Out struct {
 	TL0       uint8  // VP8, VP9 TL0PICIDX
 	Marker    bool   // last packet of a picture, as far as this subscriber gets it
 	Switched  bool   // the first packet of another rung, or after a pause
+	// Limited says that the receiver must know how much of the stream it gets, since some of it is or was left out since the last key
+	// frame: layers up to SID and TID, AllLayers if there is no limit. packet.Descriptor.Targets makes the words for it.
+	Limited  bool
+	SID, TID uint8
 	// Fill comes with ok false: the packet is not for this subscriber, but its number was left open for it (it came late). A
 	// padding-only packet with Seq and TS closes the hole, so that the receiver does not wait for it. (If no packet of its frame
 	// came in time, the frame's picture id stays a hole: receivers then skip the higher temporal layers until the next base frame.)
@@ -48,7 +52,7 @@ type Out struct {
 //
 // It takes each packet of all rungs once (duplicates are refused), in any order within a rung. Video and audio alike; audio has one
 // rung and every packet is a key frame. To go on with another source on the same outgoing SSRC, Reset all rungs.
-// Owned by the subscription's owner. Must not be copied once used: it keeps 8 KB about packets sent (1 KB for audio), allocated when
+// Owned by the subscription's owner. Must not be copied once used: it keeps 10 KB about packets sent (1 KB for audio), allocated when
 // forwarding begins.
 type Switch struct {
 	state           state
@@ -205,7 +209,10 @@ func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
 		seq = s.sent.nextSeq
 	}
 	r := s.send(p, f, seq)
-	return Out{Seq: seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0, Marker: r.kind&recordMarker != 0}, true
+	return Out{
+		Seq: seq, TS: r.ts, Frame: r.frame, PictureID: r.pic, TL0: r.tl0, Marker: r.kind&recordMarker != 0,
+		Limited: r.limited, SID: r.sid, TID: r.tid,
+	}, true
 }
 
 // begins reports whether forwarding begins, or goes on in another codec, with p.
@@ -246,6 +253,7 @@ func (s *Switch) begin(p *packet.Packet) Out {
 	s.drops, s.frames, s.skipped = dropWindow{}, history{}, 0
 	s.tsOffset = s.align(p)
 	s.frame = frame{in: p.TS, out: s.rise(p), limit: s.maxTID, sid: s.maxSID}
+	s.frame.limited = s.frame.limits()
 	if p.PictureIDAt != 0 && s.sent.hasPic {
 		s.frame.pic = p.PictureID - (s.sent.pic + 1)
 		s.frame.picNext = s.frame.pic
@@ -281,6 +289,7 @@ func (s *Switch) nextFrame(p *packet.Packet) {
 	case s.mayLower():
 		f.sid = s.maxSID
 	}
+	f.limited = f.limits() || s.frame.limited && !(p.Start && p.Key)
 	if !f.takes(p) {
 		f.close(p)
 	}
@@ -328,6 +337,7 @@ func (s *Switch) send(p *packet.Packet, f *frame, seq uint16) *record {
 		r.kind |= recordMarker
 	}
 	r.pic, r.tl0, r.frame = (p.PictureID-f.pic)&0x7fff, uint8(p.TL0)+s.tl0Offset, 0
+	r.limited, r.sid, r.tid = f.limited, f.sid, f.limit
 	if p.DD.Len != 0 {
 		r.frame = p.Frame + s.frameOffset
 		if int16(r.frame-s.sent.frame) > 0 || !s.sent.hasDD {

@@ -38,3 +38,13 @@ func (r *bitReader) nonSymmetric(n uint32) uint32 {
 	}
 	return v<<1 - m + r.bits(1)
 }
+
+// putBits writes the lower n bits of v at bit at of b, which is 0 there.
+func putBits(b []byte, at int, v uint32, n int) {
+	for n > 0 {
+		k := min(8-at&7, n)
+		n -= k
+		b[at>>3] |= uint8(v>>n&(1<<k-1)) << (8 - at&7 - k)
+		at += k
+	}
+}

@@ -30,6 +30,7 @@ type ddTemplate struct {
 	present    uint8  // spatial layers, a bit for each, of the decode targets that its frames are part of
 	frameDiffs uint8  // used part of frameDiff
 	dtis       uint64 // two bits per decode target, target 0 lowest
+	targets    uint32 // the decode targets that its frames are part of
 	frameDiff  [ddMaxFrameDiffs]uint8
 	chainDiff  [ddMaxTargets]uint8
 }
@@ -43,6 +44,7 @@ type ddStructure struct {
 	protectedBy                          [ddMaxTargets]uint8 // chain of each decode target
 	width, height                        [ddMaxSpatial]uint16
 	templates                            [ddMaxTemplates]ddTemplate
+	decodable                            [ddMaxSpatial][ddMaxTemporal]uint32 // see readDecodable
 }
 
 // ddFrame is what one packet's descriptor says.
@@ -53,6 +55,7 @@ type ddFrame struct {
 	sid, tid, switchTID   uint8
 	present               uint8 // see ddTemplate
 	skips                 uint8 // see Packet.Skips
+	mask                  targetMask
 }
 
 // dependencyReader reads the descriptors of one stream.
@@ -61,7 +64,8 @@ type dependencyReader struct {
 	current    uint8
 	known      bool
 	since      uint64 // extended sequence number of the packet that brought it
-	top        uint8  // highest spatial layer of the decode targets that the sender still produces
+	active     uint32 // decode targets that the sender still produces
+	top        uint8  // highest spatial layer of those
 }
 
 func (d *dependencyReader) structure() *ddStructure { return &d.structures[d.current&1] }
@@ -78,6 +82,7 @@ func (d *dependencyReader) read(b []byte, ext uint64) (f ddFrame, ok bool) {
 	if len(b) == ddMandatoryBytes {
 		if d.known && d.structure().apply(&f, id) {
 			f.skips = skips(f.present, f.sid, d.top)
+			f.mask = targetMask{at: ddMaskAt, end: ddMaskAt, count: d.structure().targetCount}
 		}
 		return f, true
 	}
@@ -101,6 +106,7 @@ func (d *dependencyReader) read(b []byte, ext uint64) (f ddFrame, ok bool) {
 		return f, true // the rest cannot be read without the structure
 	}
 	active := uint32(1)<<s.targetCount - 1
+	mask := targetMask{at: uint16(r.at), count: s.targetCount, present: activePresent}
 	if activePresent {
 		active = r.bits(int(s.targetCount))
 	}
@@ -111,12 +117,17 @@ func (d *dependencyReader) read(b []byte, ext uint64) (f ddFrame, ok bool) {
 	if !s.readCustom(&r, &f, customDTIs, customDiffs, customChains) {
 		return f, false
 	}
+	mask.end = uint16(r.at)
+	if (adopt || !f.structure) && mask.bytes() <= ddMaxBytes {
+		f.mask = mask
+	}
 	if adopt {
 		d.current = (d.current + 1) & 1
 		d.known, d.since = true, ext
 	}
-	if adopt || activePresent && !f.structure && ext >= d.since {
-		d.top = s.top(active)
+	if adopt || activePresent && !f.structure && ext >= d.since && active != d.active {
+		d.active, d.top = active, s.top(active)
+		s.readDecodable(d.top)
 	}
 	f.skips = skips(f.present, f.sid, d.top)
 	return f, true
@@ -276,6 +287,28 @@ func (s *ddStructure) readTargets() {
 	for i := range s.templateCount {
 		t := &s.templates[i]
 		t.switchTID, t.present = s.switchUp(t.dtis, t.sid, t.tid), s.present(t.dtis)
+		t.targets = 0
+		for k := range s.targetCount {
+			if t.dtis>>(2*k)&3 != dtiNotPresent {
+				t.targets |= 1 << k
+			}
+		}
+	}
+}
+
+// readDecodable derives which decode targets a receiver of each spatial and temporal layer gets every frame of, when top is the highest
+// spatial layer that is sent. In L3T3_KEY those of the layers below its own are not among them.
+func (s *ddStructure) readDecodable(top uint8) {
+	for sid := range int(s.spatialCount) {
+		for tid := range s.decodable[sid] {
+			var lost uint32
+			for i := range s.templateCount {
+				if t := &s.templates[i]; int(t.sid) > sid || int(t.tid) > tid || skips(t.present, t.sid, top)>>sid&1 != 0 {
+					lost |= t.targets
+				}
+			}
+			s.decodable[sid][tid] = ^lost
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func (d *Descriptor) Read(p *Packet) error {
 	if !ok {
 		return ErrDescriptor
 	}
-	p.Frame, p.Start, p.End, p.Key = f.frame, f.start, f.end, f.structure
+	p.Frame, p.Start, p.End, p.Key, p.mask = f.frame, f.start, f.end, f.structure, f.mask
 	if f.known {
 		p.TID, p.SID, p.SwitchTID, p.Skips = f.tid, f.sid, f.switchTID, f.skips
 	}
@@ -72,6 +72,17 @@ func (d *Descriptor) SpatialLayers() int {
 // NeedsDependencies reports that only the dependency descriptor tells the spatial layers of the stream apart, as in AV1: a receiver that
 // does not take the extension sees one frame where a picture has several.
 func (d *Descriptor) NeedsDependencies() bool { return d.codec == AV1 && d.dd.known }
+
+// Targets returns what Outgoing.Targets is to say to a receiver that gets the frames of p's stream up to a spatial and a temporal layer
+// (AV1 RTP specification A.4): the decode targets of which it gets every frame that the sender makes. 0 if p has no descriptor that can
+// say so, or one of a structure that is no longer in use: what the receiver was told last goes on to hold.
+func (d *Descriptor) Targets(p *Packet, sid, tid uint8) uint32 {
+	s := d.dd.structure()
+	if p.mask.count == 0 || p.mask.count != s.targetCount || p.ExtSeq < d.dd.since {
+		return 0
+	}
+	return d.dd.active & s.decodable[min(sid, d.dd.top)][min(tid, ddMaxTemporal-1)]
+}
 
 // Resolution returns the size in pixels of a spatial layer of the stream, from its dependency structure or its VP9 scalability
 // structure. ok is false when there is none or it does not say.

@@ -16,6 +16,7 @@ type Outgoing struct {
 	PT           uint8
 	Marker       bool
 	Frame        uint16 // DD frame_number; written if the subscriber negotiated the extension and Packet has one
+	Targets      uint32 // DD active_decode_targets_bitmask, likewise, at the cost of a few bytes; 0 leaves it as Packet has it. See Descriptor.Targets
 	PictureID    uint16 // written where Packet has them, in its own form (7 or 15 bits)
 	TL0          uint8
 	TransportSeq uint16 // written if the subscriber negotiated transport-wide congestion control
@@ -27,7 +28,8 @@ type Outgoing struct {
 
 // layout is the shape of an outgoing packet; Size and Marshal share it so that they cannot disagree.
 type layout struct {
-	dd      Span
+	dd      int  // bytes of the dependency descriptor, 0 = none
+	masked  bool // with Targets as its mask
 	twoByte bool
 	ext     int // bytes of header extensions with their 4-byte header, 0 = none
 	payload int // bytes of payload without OSN
@@ -49,9 +51,12 @@ func (o *Outgoing) layout(ext *Extensions) (l layout) {
 	}
 	if o.Packet != nil {
 		if id := ext.DependencyDescriptor; id != 0 && o.Packet.DD.Len >= ddMandatoryBytes {
-			l.dd = o.Packet.DD
-			elements, bytes = elements+1, bytes+int(l.dd.Len)
-			l.twoByte = l.twoByte || wide(id, int(l.dd.Len))
+			l.dd = int(o.Packet.DD.Len)
+			if l.masked = o.Targets != 0 && o.Packet.mask.count != 0; l.masked {
+				l.dd = o.Packet.mask.bytes()
+			}
+			elements, bytes = elements+1, bytes+l.dd
+			l.twoByte = l.twoByte || wide(id, l.dd)
 		}
 		l.payload = int(o.Packet.PayloadEnd) - int(o.Packet.PayloadAt)
 		if o.RTX {
@@ -157,11 +162,16 @@ func (o *Outgoing) putExtensions(b []byte, l *layout, ext *Extensions) {
 		at = putElement(b, at, l.twoByte, id, len(o.MID))
 		at += copy(b[at:], o.MID)
 	}
-	if l.dd.Len > 0 {
-		at = putElement(b, at, l.twoByte, ext.DependencyDescriptor, int(l.dd.Len))
-		n := copy(b[at:], o.Packet.Bytes(l.dd))
-		binary.BigEndian.PutUint16(b[at+1:], o.Frame)
-		at += n
+	if l.dd > 0 {
+		at = putElement(b, at, l.twoByte, ext.DependencyDescriptor, l.dd)
+		dd := b[at : at+l.dd]
+		if l.masked {
+			o.Packet.mask.write(dd, o.Packet.Bytes(o.Packet.DD), o.Targets)
+		} else {
+			copy(dd, o.Packet.Bytes(o.Packet.DD))
+		}
+		binary.BigEndian.PutUint16(dd[1:], o.Frame)
+		at += l.dd
 	}
 	clear(b[at:])
 }

@@ -44,6 +44,7 @@ type Packet struct {
 	ExtSeq   uint64 // Seq unwrapped over its stream (RTX restored); never 0 for a valid packet, see seq.Unwrapper
 
 	MID, RID, RepairedRID, DD Span
+	mask                      targetMask // of DD
 	TransportSeq              uint16
 	HasTransportSeq           bool
 

@@ -170,7 +170,7 @@ func (r *Room) again(now time.Time, s *slot, q *packet.Packet, ext uint64, seq u
 	send := packet.Outgoing{
 		Packet: q, Ext: ext,
 		SSRC: s.RTXSSRC, TS: o.TS, Seq: s.rtxSeq, PT: s.formats[q.Codec].RTX, Marker: o.Marker,
-		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0, RTX: true, OSN: seq,
+		Frame: o.Frame, Targets: s.targets(q, &o), PictureID: o.PictureID, TL0: o.TL0, RTX: true, OSN: seq,
 	}
 	size := send.Size(&p.ext) + sealOverhead
 	s.rtxSeq++

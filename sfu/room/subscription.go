@@ -144,7 +144,7 @@ func (r *Room) emit(now time.Time, s *slot, q *packet.Packet, o layer.Out, out *
 	send := packet.Outgoing{
 		Packet: q, Ext: q.ExtSeq,
 		SSRC: s.SSRC, TS: o.TS, Seq: o.Seq, PT: format.PT, Marker: o.Marker,
-		Frame: o.Frame, PictureID: o.PictureID, TL0: o.TL0,
+		Frame: o.Frame, Targets: s.targets(q, &o), PictureID: o.PictureID, TL0: o.TL0,
 	}
 	p := s.peer
 	size := send.Size(&p.ext) + sealOverhead
@@ -169,6 +169,18 @@ func (r *Room) emit(now time.Time, s *slot, q *packet.Packet, o layer.Out, out *
 	if p.pacer.Overfull() {
 		r.shed(now, p, out)
 	}
+}
+
+// targets returns the decode targets that the subscriber of q may count on, 0 if it knows.
+func (s *slot) targets(q *packet.Packet, o *layer.Out) uint32 {
+	if !o.Limited || s.peer.ext.DependencyDescriptor == 0 {
+		return 0
+	}
+	st := s.track.streams[q.Layer]
+	if st == nil {
+		return 0
+	}
+	return st.desc.Targets(q, o.SID, o.TID)
 }
 
 // fill closes a number that was left open for a packet which is not for this subscriber after all.
