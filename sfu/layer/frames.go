@@ -13,6 +13,7 @@ type frame struct {
 	limit   uint8  // highest temporal layer forwarded at that time
 	sid     uint8  // spatial layer shown at that time
 	limited bool   // see Out
+	cut     bool   // left out, see Switch.Cut
 }
 
 // limits reports whether layers of the picture may be left out.
@@ -20,7 +21,7 @@ func (f *frame) limits() bool { return f.limit != AllLayers || f.sid != AllLayer
 
 // takes reports whether a packet of the picture is forwarded.
 func (f *frame) takes(p *packet.Packet) bool {
-	return p.TID <= f.limit && (f.sid == AllLayers || p.SID <= f.sid && p.Skips>>f.sid&1 == 0)
+	return p.TID <= f.limit && !f.cut && (f.sid == AllLayers || p.SID <= f.sid && p.Skips>>f.sid&1 == 0)
 }
 
 // close takes the picture of p, which is left out, out of the picture ids. Receivers of VP8 take a missing picture id for a lost frame.
@@ -79,6 +80,7 @@ func (h *history) insert(p *packet.Packet, age uint8) *frame {
 		limit:   older.limit,
 		sid:     older.sid,
 		limited: older.limited,
+		cut:     older.cut,
 	}
 	if int32(newer.out-f.out) <= 0 {
 		f.out = newer.out - 1

@@ -58,6 +58,7 @@ type Switch struct {
 	state           state
 	current, target int8
 	maxTID, maxSID  uint8 // wanted limits of temporal and spatial layers; those of frame are in force
+	cut             bool  // pictures after that of frame are left out
 	codec           packet.Codec
 
 	// The stream of the current rung: out = ext - offset. Numbers before first belong to the time before the switch.
@@ -114,7 +115,7 @@ func (s *Switch) SID() uint8 { return s.frame.sid }
 
 // WantsKey returns the rung on which the switch waits for a key frame.
 func (s *Switch) WantsKey() (rung int8, ok bool) {
-	return s.target, s.state == switchAtNextKeyFrame || s.state == forwarding && s.maxSID != s.frame.sid && !s.mayLower()
+	return s.target, s.state == switchAtNextKeyFrame || s.state == forwarding && (s.cut || s.maxSID != s.frame.sid && !s.mayLower())
 }
 
 // SetTarget sets the wanted rung. Paused takes effect at once, a rung with its next key frame. Values that are no rung are ignored.
@@ -141,6 +142,13 @@ func (s *Switch) SetMaxSID(sid uint8) { s.maxSID = sid }
 // MaxSID returns the wanted limit of spatial layers.
 func (s *Switch) MaxSID() uint8 { return s.maxSID }
 
+// Cut leaves out what follows the picture that is being forwarded, up to the target's next key frame. Unlike with a pause, no picture is
+// torn: what is late of the last ones still comes.
+func (s *Switch) Cut() { s.cut = s.current != Paused }
+
+// IsCut reports whether the current rung is left out, up to the next key frame.
+func (s *Switch) IsCut() bool { return s.cut }
+
 // Reset says that the stream of a rung ended or goes on with other numbers (a new SSRC). If it was being forwarded, the switch waits
 // for a key frame of its target.
 func (s *Switch) Reset(rung int8) {
@@ -161,7 +169,7 @@ func (s *Switch) stop() {
 		return
 	}
 	s.tops[s.current] = s.top
-	s.current = Paused
+	s.current, s.cut = Paused, false
 }
 
 // Next decides about one packet, with Layer, ExtSeq and the descriptor's fields set. ok is false if it is not for this subscriber; its
@@ -193,6 +201,9 @@ func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
 	}
 	f := &s.frame
 	if p.TS != f.in {
+		if s.cut && s.resumes(p) {
+			return s.begin(p), true
+		}
 		s.nextFrame(p)
 	}
 	if !f.takes(p) {
@@ -225,6 +236,9 @@ func (s *Switch) begins(p *packet.Packet) bool {
 	}
 	return s.state == switchAtNextKeyFrame && p.Layer == s.target
 }
+
+// resumes reports whether the rung that was cut goes on with p.
+func (s *Switch) resumes(p *packet.Packet) bool { return s.state == forwarding && p.Start && p.Key }
 
 // leaveOut notes that a layer below the shown one misses a frame.
 func (s *Switch) leaveOut(f *frame, p *packet.Packet) {
@@ -282,7 +296,7 @@ func (s *Switch) rebase(ext uint64) {
 
 // nextFrame decides about the picture that p is the first packet to come of.
 func (s *Switch) nextFrame(p *packet.Packet) {
-	f := frame{in: p.TS, out: s.rise(p), pic: s.frame.picNext, picNext: s.frame.picNext, limit: s.nextLimit(p), sid: s.frame.sid}
+	f := frame{in: p.TS, out: s.rise(p), pic: s.frame.picNext, picNext: s.frame.picNext, limit: s.nextLimit(p), sid: s.frame.sid, cut: s.cut}
 	switch {
 	case p.Start && p.Key:
 		f.sid, s.skipped = s.maxSID, 0
@@ -376,6 +390,8 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 		}
 		switch {
 		case f == nil:
+		case f.cut && s.resumes(p):
+			return s.begin(p), true
 		case !f.takes(p):
 			s.leaveOut(f, p)
 		default:
@@ -384,6 +400,9 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 			}
 			return s.send(p, f, seq).out(), true
 		}
+	}
+	if s.cut && int16(seq-s.sent.nextSeq) >= 0 { // what follows begins with this number, or a lower one
+		return Out{}, false
 	}
 	return s.fill(seq), false
 }

@@ -45,7 +45,7 @@ func (r *Room) allocate(now time.Time, p *peer, out *Batch) {
 		case s.track.holding && s.sw.Current() < 0:
 			// Its first layer would be left for the next one a moment later.
 		default:
-			src, points := s.track.ladder(s)
+			src, points := s.track.ladder(s, r.thin.rung)
 			a.slots, a.sources, a.points = append(a.slots, s), append(a.sources, src), append(a.points, points)
 		}
 	}
@@ -143,7 +143,7 @@ func (a *allocScratch) nextStep(wanted, targets []int8) (least unit.Bitrate) {
 // target aims one subscription and asks for the key frame that it needs.
 func (r *Room) target(now time.Time, s *slot, p point, out *Batch) {
 	s.tid = p.tid
-	s.sw.SetMaxTID(min(p.tid, r.thin))
+	s.sw.SetMaxTID(min(p.tid, r.thin.tid))
 	s.aim(p.rung)
 	if p.rung == layer.Paused {
 		r.switched(s, out)

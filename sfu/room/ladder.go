@@ -28,11 +28,12 @@ type rung struct {
 	temporal *temporal
 }
 
-// ladder describes a track to the allocator, as one subscriber wants it, and tells what its steps are.
+// ladder describes a track to the allocator, as one subscriber wants it, and tells what its steps are. Rungs above most are left out if
+// there is a lower one.
 //
 // A camera that is short of bandwidth gives up lines before frames, since a face that moves is worth more than a sharp one, and frames
 // of its lowest layer before the whole picture. A screen keeps the lines that are wanted, so that text can be read, and gives up frames.
-func (t *track) ladder(s *slot) (src layer.Source, points [layer.MaxSteps]point) {
+func (t *track) ladder(s *slot, most int8) (src layer.Source, points [layer.MaxSteps]point) {
 	src = layer.Source{Priority: s.wish.Priority, Want: s.wish.Height}
 	n := int8(0)
 	add := func(p point, rate unit.Bitrate, height uint16) {
@@ -43,6 +44,12 @@ func (t *track) ladder(s *slot) (src layer.Source, points [layer.MaxSteps]point)
 	rungs := t.rungs()
 	if st := t.svc(); st != nil && st.desc.NeedsDependencies() && s.peer.ext.DependencyDescriptor == 0 {
 		clear(rungs[1:])
+	}
+	for i, lower := 0, false; i < len(rungs); i++ {
+		if lower && int8(i) > most {
+			rungs[i] = rung{}
+		}
+		lower = lower || rungs[i].rate > 0
 	}
 	for i := range rungs { // what is shown costs what it costs; what to rise to must still fit when a stall of the encoder ends
 		if int8(i) > s.shown() {

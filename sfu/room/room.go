@@ -7,7 +7,6 @@ import (
 
 	"github.com/pion/rtcp"
 
-	"sotto/sfu/layer"
 	"sotto/sfu/unit"
 )
 
@@ -50,7 +49,7 @@ type Config struct {
 type Room struct {
 	rng   *rand.Rand
 	peers []*peer // ascending by id
-	thin  uint8   // limit of temporal layers for everybody
+	thin  thinning
 	stats Stats
 
 	next      time.Time // when Tick is due; zero: never
@@ -63,7 +62,7 @@ type Room struct {
 
 // New returns an empty room.
 func New(cfg Config) *Room {
-	return &Room{rng: rand.New(cfg.Rand), nacks: make([]uint16, 0, 64), thin: layer.AllLayers}
+	return &Room{rng: rand.New(cfg.Rand), nacks: make([]uint16, 0, 64), thin: thinningOf(0)}
 }
 
 // Empty reports whether nobody is in the room.

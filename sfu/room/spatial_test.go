@@ -186,7 +186,7 @@ func TestRoom_spatialLayersOfAV1NeedTheDescriptor(t *testing.T) {
 	st.spatial.note(epoch, &st.desc, &p)
 	track := &track{streams: [layer.MaxRungs]*stream{st}}
 	for id, top := range map[uint8]int8{0: 0, 12: 2} {
-		_, points := track.ladder(&slot{peer: &peer{ext: packet.Extensions{DependencyDescriptor: id}}, wish: Wish{Height: 720}})
+		_, points := track.ladder(&slot{peer: &peer{ext: packet.Extensions{DependencyDescriptor: id}}, wish: Wish{Height: 720}}, layer.MaxRungs-1)
 		highest := int8(0)
 		for _, p := range points {
 			highest = max(highest, p.rung)

@@ -112,7 +112,7 @@ func (r *Room) forward(now time.Time, s *slot, st *stream, q *packet.Packet, out
 		r.fill(now, s, q, o, out)
 		return
 	default:
-		if q.TID > r.thin && q.TID <= s.tid && q.Layer == s.sw.Current() {
+		if q.Layer == s.sw.Current() && (q.TID > r.thin.tid && q.TID <= s.tid || s.sw.IsCut()) {
 			r.drop(DropThin)
 		}
 		return

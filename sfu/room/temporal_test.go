@@ -132,7 +132,7 @@ func TestLadder(t *testing.T) {
 			track.streams[i] = st
 		}
 		s := &slot{tid: all, wish: Wish{Height: tt.height}, sw: layer.NewSwitch(1, 1)}
-		src, points := track.ladder(s)
+		src, points := track.ladder(s, layer.MaxRungs-1)
 		last := int64(0)
 		for i, p := range points {
 			rate := int64(src.Steps[i].Rate)

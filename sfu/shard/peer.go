@@ -47,7 +47,7 @@ func (s *Shard) open(now time.Time, c Open) error {
 	if err != nil {
 		return err
 	}
-	p := &peer{key: c.Key, name: c.Name, session: id, home: s.host(c.Room)}
+	p := &peer{key: c.Key, name: c.Name, session: id, home: s.host(now, c.Room)}
 	p.take(c.Media)
 	if n := len(s.free); n > 0 {
 		p.id, s.free = s.free[n-1], s.free[:n-1]
@@ -70,11 +70,11 @@ func (p *peer) take(m Media) {
 }
 
 // host returns the room of a key, made when it is new.
-func (s *Shard) host(key uint64) *hosted {
+func (s *Shard) host(now time.Time, key uint64) *hosted {
 	h := s.rooms[key]
 	if h == nil {
 		h = &hosted{key: key, room: room.New(room.Config{Rand: s.random})}
-		h.room.Thin(s.pressure.limit())
+		h.room.Thin(now, s.pressure.level, &s.batch)
 		s.rooms[key] = h
 		s.active = append(s.active, h)
 	}

@@ -95,10 +95,10 @@ func TestPressure_leavesOutTheHighestLayer(t *testing.T) {
 		t.Fatal("not noticed")
 	}
 	thin := r.active[0].room.Stats().Drops[room.DropThin]
-	const long = 8 * time.Second
+	const long = 4 * time.Second // a session without a sign of life ends after 15
 	before, after = run(long)
 	all := viewers * rounds(long)
-	if lost := after.soundLost - before.soundLost; lost > int(long/pressureHold) { // when more is tried again
+	if lost := after.soundLost - before.soundLost; lost > 2 { // when more is tried again
 		t.Errorf("%d packets of sound of %d were lost", lost, all)
 	}
 	if lost := after.videoLost - before.videoLost; lost > packets*all/20 {
@@ -112,7 +112,7 @@ func TestPressure_leavesOutTheHighestLayer(t *testing.T) {
 	}
 
 	out.buffer = 0
-	run(3 * time.Second)
+	run(6 * time.Second)
 	if before, after = run(time.Second); r.pressure.level != 0 || after.video-before.video < packets*viewers*rounds(time.Second) {
 		t.Errorf("level %d, %d packets of video of %d", r.pressure.level, after.video-before.video, packets*viewers*rounds(time.Second))
 	}
@@ -133,5 +133,95 @@ func TestPressure_isNotOfOneDestination(t *testing.T) {
 	}
 	if r.pressure.level != 0 || r.endpoint.Stats().Drops[transport.DropSocket] == 0 {
 		t.Errorf("level %d", r.pressure.level)
+	}
+}
+
+// A way out that takes half of a stream without layers costs whole frames: what comes is key frames and what follows them at once, not
+// pieces of everything. When it takes all again, so does everybody.
+func TestPressure_leavesOutWholeFramesOfTheOnlyLayer(t *testing.T) {
+	const viewers, packets, interval = 3, 3, 33 * time.Millisecond
+	r := newRig(t)
+	publisher, _ := audience(r, viewers)
+	out := &valve{}
+	r.wire.onward = out.write
+	defer func() { r.wire.onward = nil }()
+	frame, video, asked := 0, uint16(0), r.active[0].room.Stats().KeyRequestsOut
+	run := func(d time.Duration) (before, after valve) {
+		before = *out
+		for end := r.now.Add(d); r.now.Before(end); r.now = r.now.Add(interval) {
+			if out.queued = max(out.queued-out.drain, 0); out.buffer == 0 {
+				out.queued = 0
+			}
+			key := frame == 0
+			if n := r.active[0].room.Stats().KeyRequestsOut; n != asked {
+				asked, key = n, true
+			}
+			n, size := 0, packets
+			if key {
+				size = 2 * packets
+			}
+			for i := range size {
+				video++
+				payload := []byte{0x10, 1, byte(frame), byte(video)}
+				if key {
+					payload[1] = 0
+				}
+				if i > 0 {
+					payload[0] = 0
+				}
+				p := &rtp.Packet{
+					Header:  rtp.Header{Version: 2, SSRC: cameraSSRC, PayloadType: vp8PT, SequenceNumber: video, Timestamp: uint32(frame) * 3000, Marker: i == size-1},
+					Payload: append(payload, make([]byte, 400)...),
+				}
+				n = r.put(n, transport.Datagram{Data: publisher.seal(t, p), From: publisher.addr})
+			}
+			frame++
+			r.round(r.now, n)
+		}
+		return before, *out
+	}
+	run(time.Second)
+	out.buffer, out.drain = 3*viewers*packets, viewers*packets/2
+	run(2 * time.Second) // it fills, and is noticed
+	if r.pressure.level != room.MaxThin {
+		t.Fatalf("level %d", r.pressure.level)
+	}
+	requests := r.active[0].room.Stats().KeyRequestsOut
+	before, after := run(4 * time.Second)
+	passed, lost := after.video-before.video, after.videoLost-before.videoLost
+	if lost > passed/8 || passed < viewers*packets*15 {
+		t.Errorf("%d packets came, %d were refused", passed, lost)
+	}
+	if n := r.active[0].room.Stats().KeyRequestsOut - requests; n == 0 || n > 9 {
+		t.Errorf("%d key frame requests in 4 s", n)
+	}
+	out.buffer = 0
+	run(6 * time.Second)
+	if before, after = run(time.Second); r.pressure.level != 0 || after.video-before.video < viewers*packets*30 {
+		t.Errorf("level %d, %d packets came in a second", r.pressure.level, after.video-before.video)
+	}
+}
+
+// Each time that more is too much again it is waited twice as long before the next try; what lasts makes the wait short again.
+func TestPressure_triesLessOften(t *testing.T) {
+	var p pressure
+	now := time.Unix(1000, 0)
+	refusals, tries := uint64(0), 0
+	for end := now.Add(time.Minute); now.Before(end); now = now.Add(20 * time.Millisecond) {
+		if p.level < 2 { // takes two levels
+			refusals++
+		}
+		if before := p.level; p.update(now, refusals) && p.level < before {
+			tries++
+		}
+	}
+	if tries < 4 || tries > 8 || p.level != 2 {
+		t.Errorf("%d tries in a minute, level %d", tries, p.level)
+	}
+	for end := now.Add(pressureHoldMax + 2*pressureHold); now.Before(end); now = now.Add(20 * time.Millisecond) {
+		p.update(now, refusals)
+	}
+	if p.level != 0 || p.hold != 0 {
+		t.Errorf("level %d after the pressure, waits %v", p.level, p.hold)
 	}
 }

@@ -186,6 +186,7 @@ func (s *Shard) round(now time.Time, n int) {
 			s.abandon(now)
 		}
 	}()
+	s.relieve(now)
 	requests, closed := s.inbox.take()
 	for _, r := range requests {
 		s.execute(now, r)
@@ -198,7 +199,6 @@ func (s *Shard) round(now time.Time, n int) {
 	s.removeFaulty(now)
 	s.free, s.freed = append(s.free, s.freed...), s.freed[:0]
 	s.flush()
-	s.relieve(now)
 	if !now.Before(s.nextSnapshot) {
 		s.nextSnapshot = now.Add(snapshotEvery)
 		s.publish()
