@@ -41,7 +41,7 @@ func measure(t *testing.T) usage {
 // TestChurn_leavesNothingBehind has participants join and leave over real sockets, service, node and participants in this
 // process: goroutines and files end where they were, and the heap within 2 MB. SOTTO_CHURN_CYCLES sets how many come and go.
 func TestChurn_leavesNothingBehind(t *testing.T) {
-	cycles := 2000
+	cycles := 500
 	if testing.Short() || raceEnabled {
 		cycles = 100
 	}
