@@ -73,7 +73,7 @@ async function visit(t, screen, opening, selector, text) {
   });
 }
 
-test("nothing serious or critical", { timeout: 120_000 }, async (t) => {
+test("nothing serious or critical", async (t) => {
   await visit(t, "start", () => chromium.open(`${server.page}/`), ".start");
   await visit(t, "before joining", () => open({ w: 960, h: 540 }), ".preview video");
   await visit(t, "before joining, no permission", () => open({ browser: "denies" }), ".notices .notice");

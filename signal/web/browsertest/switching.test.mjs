@@ -43,7 +43,7 @@ test("24 layer switches without a freeze", async (t) => {
 
       await watchPictures(viewer, connId);
       const seen = (walk) => pictureDuring(viewer, mid, walk);
-      await undisturbed(t, () => seen(() => walk(viewer, connId)), () => seen(() => sleep(tour.length * rounds * 700)));
+      await undisturbed(t, () => seen(() => walk(viewer, connId)), () => seen(() => sleep(tour.length * rounds * 500)));
       await viewer.close();
     });
   }
@@ -57,7 +57,7 @@ async function walk(viewer, connId) {
       const asked = Date.now();
       await show(viewer, connId, height);
       waits.push(Date.now() - asked);
-      await sleep(500);
+      await sleep(300);
     }
   }
   return waits;
