@@ -85,38 +85,42 @@ func TestMarshal_activeDecodeTargets(t *testing.T) {
 // structureBits is the length of l1t3: flags and mandatory fields, offset and count, layers, indications, differences, chains, resolution.
 const structureBits = 29 + 11 + 2*5 + 2*15 + (1 + 6 + 6 + 6 + 6) + 2 + 4*5 + 1 + 32
 
-// A mask of nine targets makes a structure longer than the one-byte form holds, and one that nearly fills the two-byte form is left alone.
+// A descriptor that would become longer than an element of the two-byte form stays as it is.
 func TestMarshal_activeDecodeTargetsOfALongDescriptor(t *testing.T) {
-	for _, diffs := range []int{0, 7} {
+	for _, test := range []struct {
+		diffs  int
+		length int
+	}{{0, 220}, {60, 253}} {
 		w := mandatory(true, true, 0, 1).put(0b10000, 5).put(0, 6).put(32-1, 5)
-		for range 24 {
+		for range 24 { // 25 templates of one layer
 			w.put(0, 2)
 		}
 		w.put(3, 2)
 		for range 25 {
 			w.put(0xaaaaaaaa, 32).put(0xaaaaaaaa, 32)
 		}
-		for range 25 {
-			for range diffs {
+		for i := range 25 {
+			for range min(test.diffs-ddMaxFrameDiffs*i, ddMaxFrameDiffs) {
 				w.put(0b10000, 5)
 			}
 			w.put(0, 1)
 		}
-		w.put(0, 5).put(0, 1) // no chains: ns(33)
-		if want := diffs == 7; len(w.data)*8+32 > 8*ddMaxBytes != want {
-			t.Fatalf("%d bytes", len(w.data))
-		}
-		if len(w.data) > ddMaxBytes {
-			continue
-		}
-		var d Descriptor
+		w.put(0, 5).put(0, 1) // no chains: ns(33), no resolutions
 		p := incoming(t, AV1, 1, []byte{0x18, 0x0a}, w.data)
+		var d, again Descriptor
 		if err := d.Read(p); err != nil {
 			t.Fatal(err)
 		}
-		var again Descriptor
-		if err := again.Read(incoming(t, AV1, 1, []byte{0x18, 0x0a}, masked(t, p, 0x8000_0001))); err != nil || again.dd.active != 0x8000_0001 {
-			t.Errorf("%v, active %x", err, again.dd.active)
+		got := masked(t, p, 0x8000_0001)
+		if len(got) != test.length {
+			t.Errorf("%d bytes became %d, want %d", len(w.data), len(got), test.length)
+		}
+		want := uint32(0x8000_0001)
+		if test.diffs > 0 {
+			want = 0xffff_ffff
+		}
+		if err := again.Read(incoming(t, AV1, 1, []byte{0x18, 0x0a}, got)); err != nil || again.dd.active != want {
+			t.Errorf("%d bytes: %v, active %x, want %x", len(got), err, again.dd.active, want)
 		}
 	}
 }
