@@ -149,7 +149,7 @@ func TestProcesses_resume(t *testing.T) {
 		t.Errorf("welcome %+v", again)
 	}
 	t.Logf("resumed %v after the kill", took.Round(time.Millisecond))
-	if took > 5*time.Second {
+	if took > protocol.ResumeTimeout { // clients give up then
 		t.Errorf("resumed after %v", took)
 	}
 	c.negotiate()
