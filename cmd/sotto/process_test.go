@@ -290,7 +290,7 @@ func TestProcesses_mediaOutlivesSignaling(t *testing.T) {
 	until(t, "both are heard after the restart", heard)
 	count, gap := both()
 	t.Logf("largest gap %v over %d frames, before %v; signaling was away for %v", gap, count, usual, away)
-	if gap > max(away/4, 3*usual) {
+	if gap > max(away/2, 3*usual) {
 		t.Errorf("media stopped for %v (before: %v) while signaling was away for %v", gap, usual, away)
 	}
 
