@@ -51,7 +51,7 @@ const listen = (page) => page.run(() => {
 });
 const said = (page, text) => page.until((text) => window.testSaid.includes(text), text, `"${text}" is said`);
 
-test("a call by keyboard alone", { timeout: 60_000 }, async (t) => {
+test("a call by keyboard alone", async (t) => {
   const ada = await chromium.open(`${server.page}/?w=640&h=360`);
   const press = (key) => ada.page.keyboard.press(key);
   const heading = () => ada.run(() => document.activeElement.matches("h1") ? document.activeElement.textContent : "");
@@ -110,8 +110,11 @@ test("a call by keyboard alone", { timeout: 60_000 }, async (t) => {
   await t.test("who goes is told of; warnings interrupt; leaving", async () => {
     await grace.run(() => document.querySelector(".leave").click());
     await said(ada, "Grace left");
-    await ada.run(() => window.__sotto.breakMedia());
-    await ada.until(() => document.querySelector("[data-problem=media_lost]")?.role === "alert", null, "the warning");
+    const role = await ada.run(() => { // at once: it comes back soon
+      window.__sotto.breakMedia();
+      return document.querySelector("[data-problem=media_lost]")?.role;
+    });
+    assert.equal(role, "alert");
     await tabTo(ada, "Leave");
     await press("Enter");
     await ada.until(() => document.querySelector(".message") !== null, null, "the farewell");

@@ -31,9 +31,6 @@ export interface RoomActions {
 // Longer than it takes to be let in where nobody has to decide.
 const waitMs = 2500;
 
-// How long a newcomer's name may take before the arrival is announced without it.
-const nameMs = 700;
-
 export class RoomScreen {
   readonly element: HTMLElement;
   readonly grid: Grid;
@@ -68,6 +65,7 @@ export class RoomScreen {
   private phase: CallState["phase"] = "connecting";
   private members: readonly Member[] = [];
   private hands: ReadonlySet<string> = new Set(); // that were announced
+  private readonly arriving = new Set<string>(); // connections that are not in the group yet
   private opener: HTMLElement | null = null; // of the panels
 
   private readonly local: LocalMedia;
@@ -148,9 +146,10 @@ export class RoomScreen {
     this.grid.update(members, shownOf);
     this.grid.hands(this.membership.hands);
     this.audio.show(audioTracks);
-    if (change.joined) this.announceJoin(change.joined);
-    if (change.left) announce(`${nameOf(change.left)} left`);
+    if (change.joined) this.arriving.add(change.joined.connId);
+    if (change.left && !this.arriving.delete(change.left.connId)) announce(`${nameOf(change.left)} left`);
     this.members = members;
+    this.announceArrivals();
     if (change.joined) this.peoplePanel.render();
     this.show("forged", members.some((m) => m.state === "forged") ? problem("media_forged") : null);
     this.renderSummary();
@@ -257,6 +256,7 @@ export class RoomScreen {
     this.handButton.classList.toggle("on", handRaised);
     this.handButton.setAttribute("aria-pressed", String(handRaised));
     this.grid.hands(hands);
+    this.announceArrivals();
     for (const connId of hands) if (!this.hands.has(connId)) announce(`${this.membership.member(connId)?.name || "Guest"} raised a hand`);
     this.hands = new Set(hands);
     this.show("link", this.membership.linkRefused ? problem("link_refused") : null);
@@ -302,9 +302,15 @@ export class RoomScreen {
     announce(this.grid.view === "grid" ? "Grid view" : "Speaker view");
   }
 
-  /** A name comes a moment after its owner. */
-  private announceJoin(member: Member): void {
-    setTimeout(() => announce(`${nameOf(member)} joined`), nameMs);
+  /** Who has come is known by name as soon as they are in the group. */
+  private announceArrivals(): void {
+    for (const connId of this.arriving) {
+      const member = this.members.find((m) => m.connId === connId);
+      const known = this.membership.member(connId);
+      if (member && !known) continue;
+      this.arriving.delete(connId);
+      if (member && known) announce(`${nameOf({ leaf: member.leaf, name: known.name })} joined`);
+    }
   }
 
   private renderSelf(): void {
