@@ -21,7 +21,7 @@ function missing() {
 const lacks = missing();
 
 test("a viewer follows a link that narrows and widens", { skip: lacks || false }, async (t) => {
-  const run = spawn(impair, ["-hosts", "2", process.execPath, "adaptation.mjs", "--attempts", "2", "adaptation/smoke.json"], {
+  const run = spawn(impair, ["-hosts", "2", process.execPath, "adaptation.mjs", "--attempts", "3", "adaptation/smoke.json"], {
     cwd: new URL(".", import.meta.url), stdio: ["ignore", "pipe", "pipe"],
   });
   let out = "";
