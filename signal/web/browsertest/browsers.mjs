@@ -4,8 +4,8 @@
 //   await p.run(fn, arg)      evaluates fn(arg) in the page and returns its JSON value
 //   await p.until(fn, arg, what, ms)   polls fn(arg) in the page until it is truthy, and returns it
 //
-// The deadline of until is for a busy machine: what comes late is not wrong. One that passes tells what all open pages
-// know of their calls.
+// The deadline is for a busy machine: what comes late is not wrong. A wait that fails tells what all open pages know of
+// their calls.
 //
 // Every page collects console errors, CSP reports and requests that left the page's origin: tests look at p.complaints.
 
@@ -38,7 +38,8 @@ const firefoxPrefs = {
   "browser.safebrowsing.update.enabled": false,
 };
 
-const deadlineMs = 60_000;
+/** What a test waits for comes within this time, or not at all. */
+export const deadlineMs = 60_000;
 
 const openPages = new Set(); // of all browsers
 
@@ -60,7 +61,7 @@ export async function launch(name, { viewport = { width: 1280, height: 800 }, ..
 async function launchChromium(viewport, { flags = [], script, starter } = {}) {
   const profile = await mkdtemp(join(tmpdir(), "sotto-chromium-"));
   const context = await chromium.launchPersistentContext(profile, {
-    executablePath: starter ?? program("chromium"), headless: true, args: [...chromiumFlags, ...flags], viewport,
+    executablePath: starter ?? program("chromium"), headless: true, args: [...chromiumFlags, ...flags], viewport, timeout: deadlineMs,
   });
   if (script) await context.addInitScript(script);
   return {
@@ -80,7 +81,7 @@ async function launchChromium(viewport, { flags = [], script, starter } = {}) {
 async function launchFirefox(viewport) {
   const browser = await puppeteer.launch({
     browser: "firefox", executablePath: program("firefox"), headless: true, extraPrefsFirefox: firefoxPrefs,
-    defaultViewport: viewport,
+    defaultViewport: viewport, timeout: deadlineMs,
   });
   return {
     name: "firefox",
@@ -139,6 +140,7 @@ async function wrap(browser, page, url, screenshot) {
     const local = u.protocol === "blob:" || u.protocol === "data:" || u.protocol === "about:";
     if (!local && u.host !== new URL(origin).host) complaints.push(`request to another origin: ${u.host}`);
   });
+  page.setDefaultTimeout(deadlineMs);
   await page.goto(url);
   const p = {
     browser, page, complaints, screenshot,

@@ -2,13 +2,12 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { launch } from "./browsers.mjs";
+import { deadlineMs, launch } from "./browsers.mjs";
 import { newSecret, roomLink } from "./link.mjs";
 import { Native } from "./native.mjs";
 import { complaints, enter, shoot, sleep } from "./room.mjs";
 import { startSotto } from "./server.mjs";
 
-const deadlineMs = 60_000;
 // Frames wait half a second for their key: on a machine where pages pause for half of that, some are lost to waiting.
 const lateMs = 250;
 

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { deadlineMs } from "./browsers.mjs";
 
 const binary = process.env.SOTTO_BINARY ?? new URL("../../../bin/sotto-testhooks", import.meta.url).pathname;
 
@@ -43,7 +44,7 @@ export class Native {
   }
 
   /** until waits until what() is true. */
-  async until(what, why, ms = 60_000) {
+  async until(what, why, ms = deadlineMs) {
     const end = Date.now() + ms;
     while (Date.now() < end) {
       const value = what(this);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { deadlineMs } from "./browsers.mjs";
 import { roomLink } from "./link.mjs";
 
 // `task screenshots` writes them into the repository, where the documentation shows them; a test run does not.
@@ -73,7 +74,7 @@ export function watchPictures(page, connId) {
 export function gaps(page) {
   return page.run(() => {
     const shown = window.testShown.splice(0, window.testShown.length - 1);
-    shown.push(...window.testShown);
+    shown.push(...window.testShown, performance.now()); // one that stands counts as well
     return shown.slice(1).map((at, i) => Math.round(at - shown[i]));
   });
 }
@@ -113,9 +114,9 @@ export function hashes(page, filter) {
   }, filter);
 }
 
-/** eventually asks until the answer is right, for a minute at most, and returns the last one: for what no page can see by itself. */
+/** eventually asks until the answer is right, until the deadline at most, and returns the last one: for what no page can see by itself. */
 export async function eventually(ask, isRight) {
-  for (const end = Date.now() + 60_000; ;) {
+  for (const end = Date.now() + deadlineMs; ;) {
     const answer = await ask();
     if (isRight(answer) || Date.now() > end) return answer;
     await sleep(200);

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { deadlineMs } from "./browsers.mjs";
 
 // The binary under test carries the test hooks; `task browser` builds it.
 const binary = process.env.SOTTO_BINARY ?? new URL("../../../bin/sotto-testhooks", import.meta.url).pathname;
@@ -17,7 +18,7 @@ export async function startSotto(...flags) {
   child.stderr.on("data", (d) => { err += d; });
   const exited = once(child, "exit");
   const urls = await new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`sotto dev printed no URL within 60 s:\n${out}${err}`)), 60_000);
+    const timer = setTimeout(() => reject(new Error(`sotto dev printed no URL in time:\n${out}${err}`)), deadlineMs);
     child.stdout.on("data", (d) => {
       out += d;
       const page = /(http:\/\/[\d.]+:\d+)\/?\s/.exec(out);

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { deadlineMs } from "./browsers.mjs";
 
 const binary = process.env.SOTTO_BINARY ?? new URL("../../../bin/sotto-testhooks", import.meta.url).pathname;
 
@@ -19,7 +20,7 @@ function run(...args) {
   child.stderr.on("data", (d) => { err += d; });
   return {
     async printed(word) {
-      const end = Date.now() + 60_000;
+      const end = Date.now() + deadlineMs;
       for (;;) {
         const found = new RegExp(`^  ${word} +(\\S+)`, "m").exec(out);
         if (found) return found[1];
@@ -56,7 +57,7 @@ export async function startServices(...flags) {
   };
   const node = startNode(...flags);
   const page = `http://${listen}`;
-  const end = Date.now() + 60_000;
+  const end = Date.now() + deadlineMs;
   while (!(await fetch(`${page}/readyz`).catch(() => null))?.ok) {
     if (Date.now() > end) throw new Error("signaling is not ready");
     await new Promise((r) => setTimeout(r, 50));
@@ -68,7 +69,7 @@ export async function startServices(...flags) {
     /** says waits until the metrics of signaling have this line. */
     async says(line) {
       const metrics = await signal.printed("metrics");
-      for (const end = Date.now() + 60_000; ;) {
+      for (const end = Date.now() + deadlineMs; ;) {
         if ((await (await fetch(metrics)).text()).split("\n").includes(line)) return;
         if (Date.now() > end) throw new Error(`the metrics do not say ${line}`);
         await new Promise((r) => setTimeout(r, 50));
