@@ -83,6 +83,9 @@ type Config struct {
 	Seed uint64
 	// Phase delays the start of publishing, so that many participants do not send in step.
 	Phase time.Duration
+	// Late, when set, is told of each frame of sound or video how late after its time it is sent: by the publishing goroutines,
+	// which must not wait in it.
+	Late func(time.Duration)
 	// Observer, when set, is told of every received frame.
 	Observer Observer
 	// Listener, when set, is told what the group says.

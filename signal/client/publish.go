@@ -261,6 +261,9 @@ func (p *Participant) every(ctx context.Context, interval time.Duration, tick fu
 			return
 		case <-timer.C:
 		}
+		if p.cfg.Late != nil {
+			p.cfg.Late(time.Since(due))
+		}
 		tick(due)
 		// Against the planned time, so that the rate holds; after a stall the missed ticks are not caught up with.
 		now := time.Now()

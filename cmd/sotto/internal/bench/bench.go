@@ -15,6 +15,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sotto/signal/client"
 )
 
@@ -78,6 +80,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds of -compare, -disturb and -suite, whose medians they print")
 	fs.BoolVar(&o.setup.naive, "naive", false, "start the naive pion forwarder in place of the server")
 	fs.BoolVar(&o.setup.floor, "floor", false, "with -serve: send to the addresses of the first line of input instead of serving")
+	fs.BoolVar(&o.setup.watch, "watch", false, "with -serve: count how late the core lets a thread go on instead of serving")
 	fs.StringVar(&o.setup.link, "link", "", "with -serve: advertise this `address` for ICE over TCP")
 	fs.StringVar(&o.setup.profile, "cpuprofile", "", "write a CPU profile of the server process to `file`")
 	fs.StringVar(&o.setup.memory, "memprofile", "", "write a heap profile of the server process at the end of the measurement to `file`")
@@ -120,7 +123,11 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if o.serve {
-		return serve(ctx, o.setup, os.Stdin, stdout)
+		in, err := polled(unix.Stdin)
+		if err != nil {
+			return err
+		}
+		return serve(ctx, o.setup, in, stdout)
 	}
 	if o.suite {
 		return runSuite(ctx, o, stdout, os.Stderr)

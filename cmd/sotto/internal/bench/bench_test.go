@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sotto/signal/client"
 )
 
@@ -95,6 +97,45 @@ func TestRunning_readsTheCPUTimeOfAProcess(t *testing.T) {
 	}
 }
 
+// TestPolled_doesNotWaitInTheKernel reads with a deadline, which only the poller knows.
+func TestPolled_doesNotWaitInTheKernel(t *testing.T) {
+	var ends [2]int
+	if err := unix.Pipe(ends[:]); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ends[1])
+	f, err := polled(ends[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// TestCatchUp_countsEveryBeat also those that pass while the thread does not run.
+func TestCatchUp_countsEveryBeat(t *testing.T) {
+	l := new(latency)
+	l.on.Store(true)
+	beat := time.Unix(1, 0)
+	if next := l.catchUp(beat, beat.Add(-1)); next != beat || l.max.Load() != 0 {
+		t.Errorf("before its time: %v", next.Sub(beat))
+	}
+	next := l.catchUp(beat, beat.Add(3*watchEvery+30*time.Microsecond))
+	if next.Sub(beat) != 4*watchEvery || time.Duration(l.max.Load()) != 3*watchEvery+30*time.Microsecond {
+		t.Errorf("next %v, latest %v", next.Sub(beat), time.Duration(l.max.Load()))
+	}
+	for i := range 4 {
+		if n := l.buckets[i*int(watchEvery/latencyWidth)].Load(); n != 1 {
+			t.Errorf("%d beats were %v late", n, time.Duration(i)*watchEvery)
+		}
+	}
+}
+
 // TestRun_measuresASmallRoom is the whole bench with its server in this process, over loopback sockets.
 func TestRun_measuresASmallRoom(t *testing.T) {
 	if testing.Short() {
@@ -105,7 +146,7 @@ func TestRun_measuresASmallRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"packets out", "frame latency", "packets lost", "undecodable 0, not opened 0"} {
+	for _, want := range []string{"packets out", "frame latency", "publishers late", "packets lost", "undecodable 0, not opened 0"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

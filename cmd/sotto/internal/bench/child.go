@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"sotto/sfu"
 	"sotto/signal/cluster"
@@ -27,8 +28,11 @@ import (
 // serve is the process of the media node: its first line of input is where the engine is and the cluster's secret. Then it
 // answers each line with a usage, and ends with in.
 func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error {
-	if setup.floor {
+	switch {
+	case setup.floor:
 		return serveFloor(ctx, setup, in, out)
+	case setup.watch:
+		return serveWatch(ctx, setup, in, out)
 	}
 	if setup.memory != "" {
 		runtime.MemProfileRate = 4 << 10 // fine enough to tell sessions apart
@@ -43,7 +47,7 @@ func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error 
 		return fmt.Errorf("%w: first line of a server process", errUsage)
 	}
 	if setup.cpu >= 0 {
-		if err := pin(setup.cpu); err != nil {
+		if err := pin(setup.cpu, serverPriority); err != nil {
 			return err
 		}
 	}
@@ -95,6 +99,16 @@ func serve(ctx context.Context, setup setup, in io.Reader, out io.Writer) error 
 		}
 	}
 	return lines.Err()
+}
+
+// polled is an open file, such as standard input, that the runtime's poller waits for. A read that waits in the kernel would keep
+// the only processor of a process on one core, in which nobody looks at the media socket, for up to 20 ms: until the runtime's
+// monitor has seen it twice. That would happen after each answer, in the middle of what is measured.
+func polled(fd int) (*os.File, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("bench: input: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "input"), nil
 }
 
 // writeHeapProfile writes what is alive now.

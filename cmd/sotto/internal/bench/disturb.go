@@ -113,8 +113,7 @@ func (r *rig) observePhase(ctx context.Context, target server, p *phase) error {
 		}
 		defer end()
 	}
-	// Not the moment of change; and the server's counters are up to a second old.
-	if err := pause(ctx, min(1200*time.Millisecond, r.scenario.Duration)); err != nil {
+	if err := pause(ctx, settle); err != nil {
 		return err
 	}
 	result, err := r.observe(ctx, target)

@@ -178,7 +178,7 @@ func (f *floorSource) run(ctx context.Context) {
 // usage.
 func serveFloor(ctx context.Context, setup setup, in io.Reader, out io.Writer) error {
 	if setup.cpu >= 0 {
-		if err := pin(setup.cpu); err != nil {
+		if err := pin(setup.cpu, serverPriority); err != nil {
 			return err
 		}
 	}

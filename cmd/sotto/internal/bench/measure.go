@@ -28,12 +28,18 @@ const (
 	startTimeoutUp = 30 * time.Second
 )
 
+// settle is how long a change lasts before it is measured: the server's counters are up to a second old, so that what happened
+// before, such as joins on the server's own core, would be among them.
+const settle = 1200 * time.Millisecond
+
 // rig holds what a measurement runs with.
 type rig struct {
 	scenario Scenario
 	url      string
 	clip     *clips.Clip
-	latency  *latency
+	latency  *latency // of frames
+	late     *latency // of publishers behind their plan
+	watch    *process // nil without a core of the server's own
 
 	mu    sync.Mutex
 	muxes []ice.UDPMux
@@ -82,6 +88,15 @@ func measure(ctx context.Context, s Scenario, cpu int, target server) (*Result, 
 		return nil, err
 	}
 	defer back()
+	if r.watch, err = startWatch(cpu); err != nil {
+		return nil, err
+	}
+	if r.watch != nil {
+		defer r.watch.close()
+	}
+	if err := pause(ctx, settle); err != nil {
+		return nil, err
+	}
 	return r.observe(ctx, target)
 }
 
@@ -91,7 +106,7 @@ func start(ctx context.Context, s Scenario, target server, link *slowLink) (_ *r
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{scenario: s, url: target.url(), clip: clip, latency: new(latency), link: link}
+	r := &rig{scenario: s, url: target.url(), clip: clip, latency: new(latency), late: new(latency), link: link}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -112,10 +127,12 @@ func (r *rig) observe(ctx context.Context, target server) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.latency.reset()
-	r.latency.on.Store(true)
+	for _, l := range []*latency{r.latency, r.late} {
+		l.reset()
+		l.on.Store(true)
+		defer l.on.Store(false)
+	}
 	err = pause(ctx, r.scenario.Duration)
-	r.latency.on.Store(false)
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +264,7 @@ func (r *rig) config(room *roomRig, index int, socket *stallingConn, mux ice.UDP
 		Clip:     r.clip,
 		Seed:     uint64(index),
 		Observer: r.latency,
+		Late:     r.late.add,
 		Name:     "sotto-bench",
 		// Publishers that do not send in step: spread over one frame interval of 30 frames/s.
 		Phase: time.Duration(index) * 7919 * time.Microsecond % (33 * time.Millisecond),

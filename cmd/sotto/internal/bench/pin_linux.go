@@ -5,20 +5,28 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+// Priorities of real-time threads on the server's core.
+const (
+	serverPriority = 1
+	watchPriority  = 2
+)
+
 // pin moves all threads of this process to one core and lets one of them run Go at a time. Where that is allowed they go before
-// what else the machine runs there, which is nobody's measurement; it must come before any of that: threads inherit it.
-func pin(cpu int) error {
+// what else the machine runs there, which is nobody's measurement; it must come before any of that: threads inherit it. A nice
+// value would not do: it counts among the processes of the same session or service only (sched(7), autogroup).
+func pin(cpu, priority int) error {
 	var set unix.CPUSet
 	set.Set(cpu)
 	if err := confine(&set); err != nil {
 		return err
 	}
 	return eachThread(func(tid int) error {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, tid, -20)
+		_ = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: uint32(priority)}, 0)
 		return nil
 	})
 }
@@ -44,6 +52,14 @@ func keepOff(cpu int) (back func(), err error) {
 func confine(set *unix.CPUSet) error {
 	runtime.GOMAXPROCS(set.Count())
 	return eachThread(func(tid int) error { return unix.SchedSetaffinity(tid, set) })
+}
+
+// sleep is exact to the kernel's wake-up; the runtime's timers are to a millisecond.
+func sleep(d time.Duration) {
+	if d > 0 {
+		left := unix.NsecToTimespec(d.Nanoseconds())
+		_ = unix.Nanosleep(&left, nil) // a signal only makes it shorter
+	}
 }
 
 func eachThread(do func(tid int) error) error {

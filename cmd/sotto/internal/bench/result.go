@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -46,8 +47,12 @@ type Result struct {
 	Goroutines   int           `json:"server_goroutines,omitempty"`
 	// Forward is the server's own time from receiving a packet to writing it, upper bounds of its histogram, without the Paced
 	// packets that a pacer held back on purpose.
-	ForwardP50 time.Duration     `json:"server_forward_p50_ns,omitempty"`
-	ForwardP99 time.Duration     `json:"server_forward_p99_ns,omitempty"`
+	ForwardP50 time.Duration `json:"server_forward_p50_ns,omitempty"`
+	ForwardP99 time.Duration `json:"server_forward_p99_ns,omitempty"`
+	// Core is how late the server's core lets a thread go on that goes before everything else, Publishers how late frames were
+	// sent after their time: the machine's share in the latency, and the load generator's.
+	Core       *Percentiles      `json:"core_late_ns,omitempty"`
+	Publishers Percentiles       `json:"publishers_late_ns"`
 	Paced      uint64            `json:"server_paced,omitempty"`
 	Drops      map[string]uint64 `json:"server_drops,omitempty"`
 	// Socket is what the server handed to the kernel.
@@ -64,6 +69,7 @@ type Percentiles struct {
 
 type snapshot struct {
 	at     time.Time
+	core   *Percentiles // since the snapshot before
 	server usage
 	sums   Result // the counters only
 	in     uint64 // packets
@@ -74,6 +80,10 @@ type snapshot struct {
 func (r *rig) snapshot(target server) (snapshot, error) {
 	u, err := target.usage()
 	s := snapshot{at: time.Now(), server: u}
+	if r.watch != nil {
+		w, failed := r.watch.usage()
+		s.core, err = w.Late, errors.Join(err, failed)
+	}
 	for _, room := range r.rooms {
 		for _, p := range room.participants {
 			if slices.Contains(r.victims, p) {
@@ -123,6 +133,8 @@ func (r *rig) result(a, b snapshot) *Result {
 		Heap:              b.server.Heap,
 		Stacks:            b.server.Stacks,
 		Goroutines:        b.server.Goroutines,
+		Core:              b.core,
+		Publishers:        r.late.percentiles(),
 	}
 	var joins []time.Duration
 	for _, room := range r.rooms {
@@ -208,7 +220,7 @@ func percentilesOf(d []time.Duration) Percentiles {
 	return Percentiles{P50: at(0.5), P95: at(0.95), P99: at(0.99), Max: d[len(d)-1]}
 }
 
-// latency counts frame latencies: 50 µs wide up to 200 ms, the rest in the last bucket.
+// latency counts durations: 50 µs wide up to 200 ms, the rest in the last bucket.
 type latency struct {
 	on      atomic.Bool
 	buckets [4001]atomic.Uint64
@@ -219,13 +231,19 @@ const latencyWidth = 50 * time.Microsecond
 
 // ReceivedFrame implements client.Observer.
 func (l *latency) ReceivedFrame(e client.FrameEvent) {
-	if e.Latency <= 0 || !l.on.Load() {
+	if e.Latency > 0 {
+		l.add(e.Latency)
+	}
+}
+
+func (l *latency) add(d time.Duration) {
+	if !l.on.Load() {
 		return
 	}
-	l.buckets[min(int(e.Latency/latencyWidth), len(l.buckets)-1)].Add(1)
+	l.buckets[min(int(d/latencyWidth), len(l.buckets)-1)].Add(1)
 	for {
 		old := l.max.Load()
-		if int64(e.Latency) <= old || l.max.CompareAndSwap(old, int64(e.Latency)) {
+		if int64(d) <= old || l.max.CompareAndSwap(old, int64(d)) {
 			return
 		}
 	}
@@ -289,6 +307,10 @@ func (r *Result) print(w io.Writer) error {
 	if r.ForwardP99 > 0 {
 		row("server forwarding", "p50 ≤ %v, p99 ≤ %v; %d packets paced beside", r.ForwardP50, r.ForwardP99, r.Paced)
 	}
+	if r.Core != nil {
+		row("core late", "%s", *r.Core)
+	}
+	row("publishers late", "%s", r.Publishers)
 	if m := r.Socket; m.Messages > 0 {
 		row("server socket", "%.2f media packets per message, %.1f messages per call; %d refused, %d waits",
 			r.PacketsOut*float64(r.MeasuredNS)/1e9/float64(m.Messages), float64(m.Messages)/float64(max(m.Calls, 1)), m.Refused, m.Waits)

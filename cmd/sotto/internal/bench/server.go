@@ -39,6 +39,7 @@ type usage struct {
 	StreamPort int           `json:"stream_port,omitempty"` // ICE-TCP of the first shard, if asked for
 	HasNode    bool          `json:"has_node"`
 	Sent       uint64        `json:"sent,omitempty"` // of the floor
+	Late       *Percentiles  `json:"late,omitempty"` // of the watch
 	Node       sfu.Stats     `json:"node"`
 }
 
@@ -81,6 +82,7 @@ type setup struct {
 	offload string // sfu.ShardConfig.Offload
 	naive   bool   // the naive forwarder instead of the node
 	floor   bool   // the floor's process instead of a server
+	watch   bool   // the watch's process instead of a server
 	profile string // file of a CPU profile; empty = none
 	memory  string // file of a heap profile; empty = none
 	cpu     int    // core of a process of its own; -1 = all
@@ -90,7 +92,8 @@ type setup struct {
 // args are the flags that tell a child.
 func (s setup) args() []string {
 	return []string{"-shards", strconv.Itoa(s.shards), "-socket-offload", s.offload, "-cpu", strconv.Itoa(s.cpu),
-		"-cpuprofile", s.profile, "-memprofile", s.memory, "-naive=" + strconv.FormatBool(s.naive), "-floor=" + strconv.FormatBool(s.floor), "-link", s.link}
+		"-cpuprofile", s.profile, "-memprofile", s.memory, "-naive=" + strconv.FormatBool(s.naive), "-floor=" + strconv.FormatBool(s.floor),
+		"-watch=" + strconv.FormatBool(s.watch), "-link", s.link}
 }
 
 // mediaNode is a *sfu.Node, or what is compared with it.
