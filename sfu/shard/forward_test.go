@@ -3,6 +3,7 @@ package shard
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -83,6 +84,8 @@ func TestShard_forwardsWithoutAllocation(t *testing.T) {
 		warm        = 1100 // rings and scratch memory have their size then
 		measured    = 20
 		spacing     = 4 * time.Millisecond // 20 of them stay below the rooms' housekeeping, whose reports do allocate
+		// What the path allocates, it allocates in every attempt; the runtime may allocate where a goroutine waits for the first time.
+		attempts = 5
 	)
 	tests := []struct {
 		name    string
@@ -101,32 +104,35 @@ func TestShard_forwardsWithoutAllocation(t *testing.T) {
 			r.wire.yields = true
 			publisher, _ := audience(r, subscribers)
 			src := &source{r: r, from: publisher, buf: make([]byte, 0, 2048),
-				list: sealedStream(t, publisher, tt.ssrc, tt.pt, warm+measured, tt.payload)}
+				list: sealedStream(t, publisher, tt.ssrc, tt.pt, warm+attempts*measured, tt.payload)}
 			for range warm {
 				src.next()
 				r.now = r.now.Add(spacing)
 			}
-			before := int64(0)
-			first := true
-			allocated := testing.AllocsPerRun(1, func() {
-				if first { // the unmeasured run: let everything settle and the reports go out
-					first = false
-					for range 3 {
-						r.now = r.now.Add(150 * time.Millisecond)
-						r.round(r.now, 0)
+			var allocated []float64
+			for len(allocated) < attempts && !slices.Contains(allocated, 0) {
+				before := int64(0)
+				first := true
+				allocated = append(allocated, testing.AllocsPerRun(1, func() {
+					if first { // the unmeasured run: let everything settle and the reports go out
+						first = false
+						for range 3 {
+							r.now = r.now.Add(150 * time.Millisecond)
+							r.round(r.now, 0)
+						}
+						before = r.wire.sent.Load()
+						return
 					}
-					before = r.wire.sent.Load()
-					return
+					for range measured {
+						src.next()
+						r.now = r.now.Add(spacing)
+					}
+				}))
+				if sent := r.wire.sent.Load() - before; sent < (measured-1)*subscribers {
+					t.Errorf("%d packets of %d went out; shard %v, room %+v", sent, measured*subscribers, r.counters.drops, r.active[0].room.Stats())
 				}
-				for range measured {
-					src.next()
-					r.now = r.now.Add(spacing)
-				}
-			})
-			if sent := r.wire.sent.Load() - before; sent < (measured-1)*subscribers {
-				t.Errorf("%d packets of %d went out; shard %v, room %+v", sent, measured*subscribers, r.counters.drops, r.active[0].room.Stats())
 			}
-			if allocated != 0 {
+			if !slices.Contains(allocated, 0) {
 				t.Errorf("%v allocations in %d packets to %d subscribers", allocated, measured, subscribers)
 			}
 			if r.counters.faults != 0 {
