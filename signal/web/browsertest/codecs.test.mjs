@@ -69,12 +69,9 @@ async function walk(t, viewer, a, mid, name) {
     const first = await inbound(viewer, mid);
     await act();
     const last = await inbound(viewer, mid);
-    const freezes = last.freezeCount - first.freezeCount;
-    return {
-      fault: freezes > 0 ? `freezes, ${name}: ${freezes}` : "",
-      text: `${name}: ${what}, ${last.framesDecoded - first.framesDecoded} frames, freezes ${freezes}, ` +
-        `dropped ${last.framesDropped - first.framesDropped}, key frame requests ${last.pliCount - first.pliCount}`,
-    };
+    const [frames, freezes, dropped, requests] = ["framesDecoded", "freezeCount", "framesDropped", "pliCount"].map((n) => last[n] - first[n]);
+    const text = `${name}: ${what}, ${frames} frames, freezes ${freezes}, dropped ${dropped}, key frame requests ${requests}`;
+    return { fault: freezes > 0 || 4 * dropped > frames ? text : "", text };
   };
   const tourOf = async () => {
     for (const height of tour) {

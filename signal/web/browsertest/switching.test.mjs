@@ -70,14 +70,12 @@ async function pictureDuring(viewer, mid, walk) {
   const waits = await walk();
   const last = await inbound(viewer, mid);
   const between = await gaps(viewer);
-  const freezes = last.freezeCount - first.freezeCount;
+  const [frames, freezes, dropped] = ["framesDecoded", "freezeCount", "framesDropped"].map((n) => last[n] - first[n]);
   const p95 = percentile(between, 0.95);
-  return {
-    fault: freezes > 0 ? `${freezes} freezes` : p95 <= 200 ? "" : `frame gap p95 ${p95} ms`,
-    text: (waits ? `${waits.length} switches, asked to shown p50 ${percentile(waits, 0.5)} ms, p95 ${percentile(waits, 0.95)} ms; ` : "") +
-      `${between.length} frames, gap p50 ${percentile(between, 0.5)} ms, p95 ${p95} ms, longest ${Math.max(...between)} ms; ` +
-      `freezes ${freezes}, dropped ${last.framesDropped - first.framesDropped}`,
-  };
+  const text = (waits ? `${waits.length} switches, asked to shown p50 ${percentile(waits, 0.5)} ms, p95 ${percentile(waits, 0.95)} ms; ` : "") +
+    `${between.length} frames, gap p50 ${percentile(between, 0.5)} ms, p95 ${p95} ms, longest ${Math.max(...between)} ms; ` +
+    `freezes ${freezes}, dropped ${dropped}`;
+  return { fault: freezes > 0 || 4 * dropped > frames || !(p95 <= 200) ? text : "", text };
 }
 
 /** show asks for a height and waits until the picture has it. */
