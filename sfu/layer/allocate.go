@@ -74,13 +74,15 @@ func Allocate(b Budget, src []Source, dst []int8) (spent unit.Bitrate) {
 	}
 	for priority, ok := nextPriority(src, 256); ok; priority, ok = nextPriority(src, priority) {
 		for range MaxSteps - 1 {
-			before := spent
+			rose := false
 			for i := range src {
 				if int(src[i].Priority) == priority && dst[i] != Paused && dst[i] >= src[i].Base {
+					before := dst[i]
 					spent = src[i].raise(b, spent, &dst[i])
+					rose = rose || dst[i] != before
 				}
 			}
-			if spent == before {
+			if !rose {
 				break
 			}
 		}
@@ -113,12 +115,16 @@ func (s *Source) Next(step int8) (next int8, cost unit.Bitrate, ok bool) {
 	return Paused, 0, false
 }
 
+// covered reports whether a step is all that is wanted.
+func (s *Source) covered(step int8) bool {
+	at := &s.Steps[step]
+	return !at.Short && (s.Want == 0 || at.Height != 0 && at.Height >= s.Want)
+}
+
 // raise takes the source one existing step up from *step, if it is wanted and fits.
 func (s *Source) raise(b Budget, spent unit.Bitrate, step *int8) unit.Bitrate {
-	if *step != Paused {
-		if now := &s.Steps[*step]; !now.Short && (s.Want == 0 || now.Height != 0 && now.Height >= s.Want) {
-			return spent
-		}
+	if *step != Paused && s.covered(*step) {
+		return spent
 	}
 	next, cost, ok := s.Next(*step)
 	if !ok {

@@ -21,6 +21,8 @@ func budget(rate unit.Bitrate) Budget { return Budget{Keep: rate, Change: rate} 
 func TestAllocate(t *testing.T) {
 	withoutMiddle := camera(1, 720, Paused)
 	withoutMiddle.Steps[1] = Step{}
+	still := camera(1, 720, 0) // layers cost the same for a while
+	still.Steps[1].Rate = still.Steps[0].Rate
 	onlyTop := Source{Want: 180, Current: Paused, Steps: [MaxSteps]Step{2: {Rate: 900 * kbps}}}
 	for _, test := range []struct {
 		name string
@@ -43,6 +45,7 @@ func TestAllocate(t *testing.T) {
 		{"a layer that is not sent", budget(5000 * kbps), []Source{withoutMiddle}, []int8{2}},
 		{"the only layer, of unknown height", budget(5000 * kbps), []Source{onlyTop}, []int8{2}},
 		{"a source that sends nothing", budget(5000 * kbps), []Source{{Want: 720, Current: 0}}, []int8{Paused}},
+		{"a step that costs nothing", budget(5000 * kbps), []Source{still}, []int8{2}},
 		{"no budget", Budget{}, []Source{camera(1, 720, 2)}, []int8{Paused}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -105,14 +108,16 @@ func cost(src []Source, rungs []int8) (sum unit.Bitrate) {
 }
 
 func randomSources(rng *rand.Rand) []Source {
-	src := make([]Source, 1+rng.IntN(30))
+	src := make([]Source, []int{1 + rng.IntN(30), 25, 100}[rng.IntN(20)/9])
 	for i := range src {
 		src[i] = Source{
 			Priority: uint8(rng.IntN(4)), Want: uint16(rng.IntN(5) * 180), Current: int8(rng.IntN(MaxSteps+1)) - 1, Base: int8(rng.IntN(3)),
 		}
 		rate := unit.Bitrate(0)
 		for r := range MaxSteps {
-			rate += unit.Bitrate(1 + rng.IntN(1_000_000))
+			if r == 0 || rng.IntN(5) > 0 { // else it costs what the one below does
+				rate += unit.Bitrate(1 + rng.IntN(1_000_000))
+			}
 			if rng.IntN(5) > 0 {
 				src[i].Steps[r] = Step{rate, uint16(180 << r), rng.IntN(3) == 0}
 			}
@@ -138,6 +143,20 @@ func checkAllocation(b, more Budget, src []Source) error {
 	for i, r := range first {
 		if r != Paused && src[i].Steps[r].Rate <= 0 {
 			return fmt.Errorf("source %d got rung %d, which is not sent", i, r)
+		}
+	}
+	// With enough for all, everybody gets the first step that covers what it wants, or the highest.
+	Allocate(budget(1<<50), src, richer)
+	for i := range src {
+		want := Paused
+		for next, _, ok := src[i].Next(want); ok; next, _, ok = src[i].Next(want) {
+			if want != Paused && src[i].covered(want) {
+				break
+			}
+			want = next
+		}
+		if richer[i] != want {
+			return fmt.Errorf("source %d gets %d of a path without limit, wants %d", i, richer[i], want)
 		}
 	}
 	// Monotone: with a larger estimate more of it is spent, and nobody loses unless one that is served before, or equally, gains.
