@@ -201,7 +201,7 @@ func (s *Switch) Next(p *packet.Packet) (o Out, ok bool) {
 	}
 	f := &s.frame
 	if p.TS != f.in {
-		if s.cut && s.resumes(p) {
+		if p.Start && p.Key && (s.cut && s.state == forwarding || s.jumps(p)) {
 			return s.begin(p), true
 		}
 		s.nextFrame(p)
@@ -237,8 +237,20 @@ func (s *Switch) begins(p *packet.Packet) bool {
 	return s.state == switchAtNextKeyFrame && p.Layer == s.target
 }
 
-// resumes reports whether the rung that was cut goes on with p.
-func (s *Switch) resumes(p *packet.Packet) bool { return s.state == forwarding && p.Start && p.Key }
+// jumps reports whether the counters of the key frame of p would not go on from what was sent: the publisher's encoder started anew.
+func (s *Switch) jumps(p *packet.Packet) bool {
+	back := func(d uint16, bits int) bool { d <<= 16 - bits; return int16(d) <= 0 }
+	switch {
+	case p.DD.Len != 0 && s.sent.hasDD && back(p.Frame+s.frameOffset-s.sent.frame, 16),
+		p.TL0At != 0 && s.sent.hasTL0 && back(uint16(uint8(p.TL0)+s.tl0Offset-s.sent.tl0), 8):
+		return true
+	case p.PictureIDAt == 0 || !s.sent.hasPic:
+		return false
+	case p.PictureIDWide:
+		return back(p.PictureID-s.frame.picNext-s.sent.pic, 15)
+	}
+	return back(p.PictureID-s.frame.picNext-s.sent.pic, 7)
+}
 
 // leaveOut notes that a layer below the shown one misses a frame.
 func (s *Switch) leaveOut(f *frame, p *packet.Packet) {
@@ -390,7 +402,7 @@ func (s *Switch) late(p *packet.Packet) (Out, bool) {
 		}
 		switch {
 		case f == nil:
-		case f.cut && s.resumes(p):
+		case f.cut && p.Start && p.Key && s.state == forwarding:
 			return s.begin(p), true
 		case !f.takes(p):
 			s.leaveOut(f, p)

@@ -37,6 +37,9 @@ func (t *track) ladder(s *slot, most int8) (src layer.Source, points [layer.MaxS
 	src = layer.Source{Priority: s.wish.Priority, Want: s.wish.Height}
 	n := int8(0)
 	add := func(p point, rate unit.Bitrate, height uint16) {
+		if n > 0 { // a layer that begins is cheap for a moment
+			rate = max(rate, src.Steps[n-1].Rate)
+		}
 		src.Steps[n] = layer.Step{Rate: rate, Height: height, Short: p.tid != layer.AllLayers}
 		points[n] = p
 		n++

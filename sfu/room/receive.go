@@ -168,7 +168,7 @@ func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet) (*incoming, Dro
 	}
 	s := t.streams[layer]
 	if rtx {
-		if s == nil {
+		if s == nil || s.foreign(now, p.SSRC) {
 			return nil, DropRTX // nothing to restore yet
 		}
 		for i := range pub.incoming {
@@ -182,13 +182,20 @@ func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet) (*incoming, Dro
 	if c, _ := t.codec(p.PT); c == nil {
 		return nil, DropPayloadType
 	}
+	var formerRTX uint32
 	if s != nil {
 		if now.Sub(s.latched) < relatchAfter {
 			return nil, DropUnknownStream
 		}
+		for _, in := range pub.incoming {
+			if in.s == s && in.rtx {
+				formerRTX = in.ssrc
+			}
+		}
 		pub.unlatch(s)
 	}
 	fresh := newStream(now, p.SSRC, t, int8(layer))
+	fresh.restarted, fresh.formerRTX = s != nil, formerRTX
 	in, reason := pub.add(incoming{p.SSRC, false, fresh})
 	if in == nil {
 		return nil, reason
@@ -200,6 +207,14 @@ func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet) (*incoming, Dro
 		}
 	}
 	return in, 0
+}
+
+// foreign reports whether an unknown repair stream may belong to the stream before a restart: it would put old packets among the new.
+func (s *stream) foreign(now time.Time, rtx uint32) bool {
+	if s.formerRTX != 0 {
+		return rtx == s.formerRTX
+	}
+	return s.restarted && now.Sub(s.latched) < relatchAfter
 }
 
 func (p *peer) add(in incoming) (*incoming, DropReason) {

@@ -29,6 +29,9 @@ type stream struct {
 	track   *track
 	layer   int8
 	latched time.Time
+	// Where the publisher restarted: the repair stream of the stream before, 0 if none was seen. Its packets are not of this one.
+	restarted bool
+	formerRTX uint32
 
 	unwrap seq.Unwrapper
 	window seq.Window
