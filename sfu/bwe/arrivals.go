@@ -109,11 +109,13 @@ func (e *Estimator) status(seq, symbol uint16, r *reading) int64 {
 		if s.state == sentWaiting {
 			s.state = sentLost
 			e.loss.tell(s, true, e.delay.brim())
+			e.probe.missed(s, 1)
 		}
 		return -1
 	}
 	if s.state == sentLost { // it was only late
 		e.loss.late(s)
+		e.probe.missed(s, -1)
 	} else {
 		e.loss.tell(s, false, false)
 	}

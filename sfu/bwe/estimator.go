@@ -56,6 +56,7 @@ type Estimate struct {
 	Loss         float64       // of the last second, 0-1
 	RTT          time.Duration // from sending to feedback, smoothed; 0 is unknown
 	Queue        time.Duration // delay above the least of the last 20 s
+	Rival        bool          // somebody else keeps the queue of the path filled
 }
 
 type sentState uint8
@@ -279,7 +280,7 @@ func (e *Estimator) resume(at time.Duration) {
 func (e *Estimator) update() {
 	e.rate = min(max(e.rate, e.cfg.Min), e.cfg.Max)
 	e.loss.rate = min(max(e.loss.rate, e.cfg.Min), e.cfg.Max)
-	e.est.Loss = e.loss.ratio
+	e.est.Loss, e.est.Rival = e.loss.ratio, e.delay.rival.on
 	e.est.Keep = min(e.rate, e.loss.rate)
 	e.est.Change = min(e.est.Keep, max(e.proven, e.cfg.Min))
 }

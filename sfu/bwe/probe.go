@@ -58,7 +58,7 @@ type prober struct {
 	asked  time.Duration
 	rate   unit.Bitrate
 
-	count, got                int
+	count, got, lost          int // packets: sent, arrived, said to be lost
 	sentFirst, sentLast       int64
 	sentBytes, sentTail       int
 	arrivedFirst, arrivedLast int64
@@ -153,6 +153,14 @@ func (p *prober) arrived(s *sent, arrival int64) {
 	p.arrivedFirst, p.arrivedLast = min(p.arrivedFirst, arrival), max(p.arrivedLast, arrival)
 }
 
+// missed counts n packets more that feedback said were lost; -1 takes one back that was only late. What no feedback tells of is not
+// lost: the feedback may be.
+func (p *prober) missed(s *sent, n int) {
+	if p.active && s.probe == p.id {
+		p.lost += n
+	}
+}
+
 // fail puts the next probe off; counted only where it was the probe that failed.
 func (p *prober) fail(at time.Duration, counted bool) {
 	p.active, p.climbing, p.opened = false, false, false
@@ -181,7 +189,7 @@ func (p *prober) result(at, rtt time.Duration, loss float64, ours unit.Bitrate) 
 		return 0, false
 	}
 	p.active = false
-	p.lossy = float64(p.got) < float64(p.count)*(1-loss)-1
+	p.lossy = float64(p.lost) > float64(p.count)*loss+1
 	took, arrived := time.Duration(p.sentLast-p.sentFirst), time.Duration(p.arrivedLast-p.arrivedFirst)
 	if p.got < 4 || float64(p.got) < float64(p.count)*(1-probeLoss-loss) || took <= 0 || arrived <= 0 {
 		p.fail(at, true)

@@ -39,6 +39,7 @@ type climb struct {
 	tried   bool      // a rise has failed before
 	failed  int       // rises, 0 to headroomMax-headroom
 	failure time.Time // last one, or when the last but one was forgiven
+	rival   bool      // somebody else keeps the queue filled
 }
 
 // update takes an estimate and reports whether more than before may be used.
@@ -87,6 +88,14 @@ func (c *climb) lowered(now time.Time) {
 	c.blocked, c.rose = now.Add(c.wait), time.Time{}
 }
 
+// beside notes whether there is a rival. Once it is gone, failures are forgotten: they were those of a path that carried less.
+func (c *climb) beside(rival bool) {
+	if c.rival && !rival {
+		c.failed, c.wait, c.blocked = 0, 0, time.Time{}
+	}
+	c.rival = rival
+}
+
 // settle forgets earlier failures once a rise has lasted.
 func (c *climb) settle(now time.Time) {
 	if !c.rose.IsZero() && now.Sub(c.rose) > max(trial, c.wait) {
@@ -132,5 +141,6 @@ func (r *Room) useEstimate(now time.Time, p *peer) {
 	if p.climb.update(now, est.Change, est.RTT) || est.Keep < p.spent {
 		p.dirty = true // the next housekeeping allocates
 	}
+	p.climb.beside(est.Rival)
 	p.climb.settle(now)
 }

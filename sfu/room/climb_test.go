@@ -84,6 +84,29 @@ func TestClimb_failedRisesNeedMoreRoom(t *testing.T) {
 	}
 }
 
+// What failed beside a rival says nothing about the path without it.
+func TestClimb_forgetsFailuresOnceARivalIsGone(t *testing.T) {
+	c := climb{change: 800, tried: true}
+	for range 3 {
+		c.raised(epoch)
+		c.lowered(epoch)
+	}
+	c.beside(false)
+	c.beside(true)
+	if c.allowed(epoch) != 0 || c.allowed(epoch.Add(riseWaitMax)) != 500 {
+		t.Error("forgets failures while the rival is there, or without one")
+	}
+	c.beside(false)
+	if got := c.allowed(epoch); got != 700 {
+		t.Errorf("may use %d of 800 once the rival is gone", got)
+	}
+	c.raised(epoch)
+	c.lowered(epoch)
+	if got := c.blocked.Sub(epoch); got != riseWait {
+		t.Errorf("waits %v after the next failure", got)
+	}
+}
+
 // What before asks for is what allowed needs, for any rate and any number of failures.
 func TestClimb_beforeIsTheInverseOfAllowed(t *testing.T) {
 	for rate := unit.Bitrate(1); rate < 20*unit.Mbps; rate = rate*3/2 + 7 {
