@@ -159,7 +159,7 @@ func (s *Switch) Reset(rung int8) {
 		s.stop()
 		s.state = switchAtNextKeyFrame
 	}
-	s.clocks[rung] = clock{}
+	s.clocks[rung], s.tops[rung] = clock{}, 0
 	s.records.forget(rung)
 }
 
@@ -234,7 +234,8 @@ func (s *Switch) begins(p *packet.Packet) bool {
 	if p.Layer == s.current { // in another codec: the publisher changed it
 		return int64(p.ExtSeq-s.top) > 0
 	}
-	return s.state == switchAtNextKeyFrame && p.Layer == s.target
+	// A key frame of which some went out before the rung was left does not go out again.
+	return s.state == switchAtNextKeyFrame && p.Layer == s.target && int64(p.ExtSeq-s.tops[p.Layer]) > 0
 }
 
 // jumps reports whether the counters of the key frame of p would not go on from what was sent: the publisher's encoder started anew.

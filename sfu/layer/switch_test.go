@@ -530,3 +530,36 @@ func BenchmarkSwitchNext(b *testing.B) {
 		}
 	})
 }
+
+// A rung is not gone back to with a key frame from before it was left: some of it has gone out.
+func TestSwitch_goesBackWithNewPicturesOnly(t *testing.T) {
+	s := NewSwitch(100, 0)
+	next := func(rung int8, n int, key bool) bool {
+		p := video(rung, n)
+		p.Key = key
+		_, ok := s.Next(p)
+		return ok
+	}
+	s.SetTarget(0)
+	if !next(0, 0, true) || !next(0, 2, false) {
+		t.Fatal("the rung is not forwarded")
+	}
+	s.SetTarget(1)
+	if !next(1, 2, true) {
+		t.Fatal("no switch")
+	}
+	s.SetTarget(0)
+	if next(0, 1, true) {
+		t.Error("goes back with a picture from before")
+	}
+	if !next(0, 3, true) {
+		t.Error("does not go back")
+	}
+	s.SetTarget(1)
+	next(1, 4, true)
+	s.Reset(0) // the publisher restarted
+	s.SetTarget(0)
+	if !next(0, 1, true) {
+		t.Error("takes the numbers of a new stream for old ones")
+	}
+}

@@ -689,11 +689,15 @@ func (c *chaos) disturb() {
 		o.off = !o.off
 		o.key = true
 	case kind == 8:
-		if o := p.out[c.draw.IntN(len(p.out))]; c.now.Sub(o.since) > relatchAfter+100*time.Millisecond { // sooner it is ignored for a while
+		if o := p.out[c.draw.IntN(len(p.out))]; !c.clean || c.now.Sub(o.since) > relatchAfter+100*time.Millisecond { // sooner it is ignored for a while
 			c.restart(o)
 		}
 	case kind == 9: // its counters jump
 		o := p.out[c.draw.IntN(len(p.out))]
+		if o.calm || c.clean && c.now.Sub(o.since) < relatchAfter+100*time.Millisecond {
+			return // two jumps of which the room sees one may look like loss, or like late packets
+		}
+		o.since = c.now
 		o.key = true
 		switch c.draw.IntN(3) {
 		case 0:

@@ -50,6 +50,7 @@ func (r *Room) HandleRTP(now time.Time, from PeerID, p *packet.Packet, out *Batc
 		r.stats.RTXIn++
 	} else {
 		s.recv.Received(p.Arrival, p.ExtSeq, p.TS, codec.ClockRate)
+		s.contested = false
 	}
 	if !s.live || pub.asked[t.source].raised.After(s.last) {
 		s.rate.resume(now)
@@ -185,6 +186,7 @@ func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet) (*incoming, Dro
 	var formerRTX uint32
 	if s != nil {
 		if now.Sub(s.latched) < relatchAfter {
+			s.contested = true
 			return nil, DropUnknownStream
 		}
 		for _, in := range pub.incoming {
@@ -209,12 +211,13 @@ func (r *Room) latch(now time.Time, pub *peer, p *packet.Packet) (*incoming, Dro
 	return in, 0
 }
 
-// foreign reports whether an unknown repair stream may belong to the stream before a restart: it would put old packets among the new.
+// foreign reports whether an unknown repair stream may belong to the stream before a restart, or to the one after it that is not let in
+// yet: it would put packets of another stream among those of s.
 func (s *stream) foreign(now time.Time, rtx uint32) bool {
 	if s.formerRTX != 0 {
-		return rtx == s.formerRTX
+		return rtx == s.formerRTX || s.contested
 	}
-	return s.restarted && now.Sub(s.latched) < relatchAfter
+	return s.restarted && now.Sub(s.latched) < relatchAfter || s.contested
 }
 
 func (p *peer) add(in incoming) (*incoming, DropReason) {

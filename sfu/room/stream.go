@@ -32,6 +32,7 @@ type stream struct {
 	// Where the publisher restarted: the repair stream of the stream before, 0 if none was seen. Its packets are not of this one.
 	restarted bool
 	formerRTX uint32
+	contested bool // packets of another SSRC came, too soon for a restart, and none of this one since
 
 	unwrap seq.Unwrapper
 	window seq.Window
