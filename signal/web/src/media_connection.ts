@@ -66,14 +66,22 @@ export class MediaConnection {
   }
 
   async setMic(track: MediaStreamTrack | null): Promise<void> {
-    await this.mic.sender.replaceTrack(track);
+    await this.replace(this.mic.sender, track);
   }
 
   /** setCamera sends this track, with the layers that fit its size. */
   async setCamera(track: MediaStreamTrack | null): Promise<void> {
     this.cameraTrack = track;
     await this.configure();
-    await this.camera.sender.replaceTrack(track);
+    await this.replace(this.camera.sender, track);
+  }
+
+  /** replace gives a sender another track. A connection that is closed meanwhile, by leaving, needs none. */
+  private async replace(sender: RTCRtpSender, track: MediaStreamTrack | null): Promise<void> {
+    if (this.closed) return;
+    await sender.replaceTrack(track).catch((error: unknown) => {
+      if (!this.closed) throw error;
+    });
   }
 
   /** restrict stops what nobody wants of the own sources and starts what somebody wants again. Sound goes on in any case. */
@@ -126,7 +134,7 @@ export class MediaConnection {
         this.shared.set(source, t);
         isNew = true;
       }
-      await t?.sender.replaceTrack(track);
+      if (t) await this.replace(t.sender, track);
     }
     return isNew;
   }
